@@ -1,0 +1,70 @@
+"""What the jobs of one instance work with, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict
+
+from . import durable
+from .command import Commands
+from .enginelog import EngineLog
+from .events import EventLog
+from .jobs import Job
+from .kernel import Kernel, this_kernel
+from .release import Releases
+from .supervisor import Supervisor
+from .undo import Undo
+
+
+@dataclass
+class Instance:
+    """One home: its releases, its processes, its logs. `closing`: the agent ends, and the next one goes on."""
+
+    home: Path
+    address: str
+    kernel: Kernel
+    events: EventLog
+    log: EngineLog
+    releases: Releases
+    supervisor: Supervisor
+    undo: Undo
+    prefix: str
+    closing: bool = False
+    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @classmethod
+    def open(cls, home: Path, address: str, events: EventLog) -> Instance:
+        """Opens a home, whatever state an earlier agent left it in. To be called inside the event loop."""
+        (home / "log").mkdir(exist_ok=True, mode=0o700)
+        kernel, prefix, releases = this_kernel(), _prefix(home), Releases(home)
+        supervisor = Supervisor(home, prefix, address, kernel, events, releases)
+        undo = Undo(home, supervisor, releases, events, kernel.boot)
+        log = EngineLog(home / "log" / "engine.log")
+        return cls(home, address, kernel, events, log, releases, supervisor, undo, prefix)
+
+    def commands(self, job: Job) -> Commands:
+        return Commands(self.kernel, self.log, job.mark)
+
+    def disk_free(self) -> int:
+        """Bytes that may still be written below the home."""
+        status = os.statvfs(self.home)
+        return status.f_bavail * status.f_frsize
+
+    def running_web(self) -> int:
+        """Bytes of memory that the serving release's web process holds; of the boot target if several run."""
+        webs = [entry for entry in self.supervisor.running() if entry.name == "web"]
+        webs.sort(key=lambda entry: entry.release == self.releases.current)
+        return self.supervisor.resident(webs[-1]) if webs else 0
+
+
+def _prefix(home: Path) -> str:
+    """Begins all marks of this home. Kept, so that no other home of the same path (in a container, say) has it too."""
+    path = home / "home.json"
+    known: Dict[str, Any] = durable.read_json(path) or {}
+    if "id" not in known:
+        known["id"] = os.urandom(8).hex()
+        durable.write_json(path, known)
+    return f"{known['id']}-"

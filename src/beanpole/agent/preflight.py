@@ -1,0 +1,22 @@
+"""The job `preflight`: what a deployment must know before it begins. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Dict
+
+from .instance import Instance
+from .jobs import Job
+
+
+async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
+    """Bytes free on disk and in memory, bytes that the running web process holds, cores, Python's version."""
+    return {
+        "disk_free": instance.disk_free(),
+        "memory_available": instance.kernel.memory_available(),
+        "rss": instance.running_web(),
+        "cpus": os.cpu_count() or 1,
+        "python": sys.version.split()[0],
+        "boot": instance.releases.current,
+    }

@@ -1,0 +1,307 @@
+"""Keeps the processes of releases running: starts, restarts with growing pauses, stops, finds them again.
+
+What is wanted is written down before it is done. So whenever an agent dies, the next one knows what shall run, finds
+what does run (also what was started and not yet written down, by its mark), and ends what should not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from . import durable
+from .entry import BACKOFF, RUNNING, STARTING, STOPPED, Entry
+from .environment import variables
+from .events import EventLog
+from .failure import JobFailure, last_lines
+from .kernel import Kernel
+from .orphans import end_marked
+from .process import Process, Spawn
+from .release import Releases
+from .reservation import Ports, is_free
+
+SWEEP_SECONDS = 2.0  # for what a died leader left of its group: it would hold the port
+OOM_RAISED = 200  # of 1000: an unproven release dies of a lack of memory before the proven one beside it
+TAIL_BYTES = 64 * 1024  # of a log that are read for its last lines
+
+
+class Supervisor:
+    """The processes of one home. `prefix` begins every mark."""
+
+    def __init__(
+        self, home: Path, prefix: str, address: str, kernel: Kernel, events: EventLog, releases: Releases
+    ) -> None:
+        self.ports = Ports()
+        self._table = home / "processes.json"
+        self._logs = home / "log"
+        self._prefix = prefix
+        self._address = address
+        self._kernel = kernel
+        self._events = events
+        self._releases = releases
+        self._entries: Dict[Tuple[str, str], Entry] = {}
+        self._written = True
+
+    def entries(self) -> List[Entry]:
+        return list(self._entries.values())
+
+    def find(self, release: str, name: str) -> Optional[Entry]:
+        return self._entries.get((release, name))
+
+    def running(self, release: Optional[str] = None) -> List[Entry]:
+        """Entries of that release (or of all) that run or shall run."""
+        return [
+            entry
+            for entry in self._entries.values()
+            if (entry.wanted or entry.alive) and release in (None, entry.release)
+        ]
+
+    def resident(self, entry: Entry) -> int:
+        return self._kernel.resident(entry.process.members()) if entry.process is not None and entry.alive else 0
+
+    def start(self, release: str, name: str, port: Optional[int], proven: bool) -> Entry:
+        """Starts a process that does not run. One that is not `proven` is not started again when it dies.
+
+        JobFailure when the release has no such process; OSError when it cannot be started.
+        """
+        entry = self._entries.setdefault((release, name), Entry(release, name))
+        if entry.alive:
+            return entry
+        if entry.guard is not None:
+            entry.guard.cancel()
+        entry.port, entry.proven, entry.restarts, entry.failures = port, proven, 0, 0
+        entry.address, entry.oom_base = self._address if name == "web" else None, None
+        try:
+            self._spawn(entry)
+        except BaseException:
+            entry.wanted, entry.state = False, STOPPED
+            if entry.port is not None and name == "web":
+                self.ports.release(entry.port)
+            self._save()
+            raise
+        self._guard(entry)
+        return entry
+
+    def prove(self, entry: Entry, address: str) -> None:
+        """From now on it is kept running."""
+        entry.proven, entry.address, entry.state = True, address, RUNNING
+        self._save()
+
+    async def stop(self, entry: Entry, grace: float) -> bool:
+        """Ends a process and everything it started, for good. True when SIGKILL was needed."""
+        entry.wanted = False
+        self._save()
+        # Shielded: a caller that is cancelled must not leave a half-stopped process without anybody watching it.
+        return await asyncio.shield(self._end(entry, grace))
+
+    async def close(self, processes: bool, grace: float) -> None:
+        """Before the agent ends: lets the processes go on, or ends them. What is wanted stays wanted either way."""
+        if processes:
+            await asyncio.gather(*(self._end(entry, grace) for entry in self.entries()))
+        for entry in self.entries():
+            if entry.guard is not None:
+                entry.guard.cancel()
+            if entry.process is not None:
+                entry.process.release()
+
+    def forget(self, release: str) -> None:
+        """Drops what is known of a release that is removed."""
+        for entry in [entry for entry in self.entries() if entry.release == release]:
+            del self._entries[entry.release, entry.name]
+        self._save()
+
+    def calm(self, release: str) -> None:
+        """The release is committed: its processes are no longer the first to die when memory runs out."""
+        for entry in self.entries():
+            if entry.release == release and entry.oom_base is not None and entry.process is not None:
+                for pid in entry.process.members():
+                    # Going back to where it came from needs no privilege. Where a sandbox forbids it all the same, the
+                    # process only stays a likelier victim, which is no reason to fail a deployment.
+                    self._kernel.set_oom_score(pid, entry.oom_base)
+                entry.oom_base = None
+        self._save()
+
+    def output(self, entry: Entry) -> Tuple[str, ...]:
+        """The last lines that the present (or last) run wrote."""
+        try:
+            with self.log(entry.name).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                begin = entry.log_offset if entry.log_offset <= size else 0  # rotated since
+                file.seek(max(begin, size - TAIL_BYTES))
+                return last_lines(file.read())
+        except FileNotFoundError:
+            return ()
+
+    def log(self, name: str) -> Path:
+        return self._logs / f"{name}.stdout.log"
+
+    async def load(self) -> None:
+        """Takes over from an earlier agent: adopts what shall run, ends what shall not, starts what is missing."""
+        table = durable.read_json(self._table) or {"boot": self._kernel.boot, "processes": []}
+        rebooted = table["boot"] != self._kernel.boot
+        here = set(self._releases.all())
+        for record in table["processes"]:
+            entry = Entry.of(record)
+            if entry.release in here:
+                self._entries[entry.release, entry.name] = entry
+        if not rebooted:
+            marks = self._kernel.marked(f"{self._prefix}p-")
+            known = {entry.mark for entry in self.entries()}
+            await end_marked(self._kernel, {mark for mark in marks.values() if mark not in known})
+            for entry in self.entries():
+                await self._take_over(entry)
+        self._boot(rebooted)
+        self._save()
+
+    async def _take_over(self, entry: Entry) -> None:
+        if entry.port is not None and entry.wanted:
+            self.ports.hold(entry.port)
+        begun = entry.identity is not None
+        entry.process = self._found(entry)
+        if entry.process is None:
+            entry.identity = None
+            # What a leader left behind would hold the port.
+            await end_marked(self._kernel, [entry.mark])
+            if entry.wanted and entry.proven:
+                self._tell(entry, "WARN", "had ended while no agent watched it; it is started again")
+                entry.restarts += 1
+                self._guard(entry)
+            elif entry.wanted:
+                entry.wanted, entry.state = False, STOPPED
+                if begun:
+                    self._tell(entry, "WARN", "ended before it had passed its checks, while no agent watched it")
+        elif entry.wanted:
+            entry.state = RUNNING if entry.proven else STARTING
+            self._guard(entry)
+        else:
+            await self._end(entry, SWEEP_SECONDS)
+
+    def _found(self, entry: Entry) -> Optional[Process]:
+        """The entry's process if it lives: as it was written down, or by its mark when there was no time for that."""
+        if entry.identity is None and entry.mark:
+            leaders = [pid for pid in self._kernel.marked(entry.mark) if self._kernel.leads(pid)]
+            entry.identity = self._kernel.identity(leaders[0]) if leaders else None
+        return Process.adopt(self._kernel, entry.identity, entry.mark) if entry.identity is not None else None
+
+    def _boot(self, rebooted: bool) -> None:
+        """Starts what the boot target lacks. After a reboot only the boot target counts, on the ports that it had."""
+        target = self._releases.current
+        ports = {key: entry.port for key, entry in self._entries.items()}
+        if rebooted:
+            self._entries.clear()
+        release = self._releases.find(target) if target is not None else None
+        if target is not None and release is None:
+            self._events.add(
+                "ERROR", f"The boot target, release {target}, is not on this instance", {"release": target}
+            )
+        for name, _ in release.processes if release is not None else ():
+            key = (str(target), name)
+            # Another release's process of that name may run on purpose, or none: then a deployment was under way.
+            if key in self._entries or any(entry.name == name and entry.wanted for entry in self.entries()):
+                continue
+            port = ports.get(key)
+            usable = port is not None and self.ports.hold(port) and is_free(port)
+            self._entries[key] = Entry(*key, wanted=True, proven=True, port=port if usable else None)
+            self._guard(self._entries[key])
+
+    def _guard(self, entry: Entry) -> None:
+        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry))
+
+    async def _guarding(self, entry: Entry) -> None:
+        """Starts it whenever it does not run, as long as it is wanted and proven."""
+        while entry.wanted:
+            if entry.process is None:
+                try:
+                    self._spawn(entry)
+                except (OSError, JobFailure) as error:
+                    delay = entry.next_delay(0.0)
+                    self._tell(entry, "ERROR", f"cannot be started: {error}; next try in {delay:.0f} s")
+                    entry.state = BACKOFF
+                    await asyncio.sleep(delay)
+                    continue
+                if entry.restarts:
+                    self._tell(entry, "INFO", f"was started again (restart {entry.restarts})")
+            await self._until_dead(entry, entry.process)
+
+    async def _until_dead(self, entry: Entry, process: Optional[Process]) -> None:
+        if process is None:
+            return
+        await process.ended.wait()
+        try:
+            await process.stop(SWEEP_SECONDS)
+        except OSError as error:  # what it left cannot be ended, and would be in the way of a new one for ever
+            self._tell(entry, "ERROR", f"ended, but {error}; it is not started again")
+            entry.wanted = False
+        entry.process, entry.identity = None, None
+        entry.last_exit = process.exit.record() if process.exit is not None else None
+        # What never passed its checks is reported by the job that started it.
+        entry.wanted = entry.wanted and entry.proven
+        entry.state = BACKOFF if entry.wanted else STOPPED
+        self._save()
+        if entry.wanted:
+            up = time.time() - (entry.started_at or 0.0)
+            delay = entry.next_delay(up)
+            words = process.exit.words if process.exit is not None else "unknown"
+            self._tell(entry, "WARN", f"ended after {up:.0f} s ({words}); it is started again in {delay:.0f} s")
+            entry.restarts += 1
+            await asyncio.sleep(delay)
+
+    def _spawn(self, entry: Entry) -> None:
+        release = self._releases.prepared(entry.release, "start")
+        command = release.command(entry.name)
+        if command is None:
+            raise JobFailure("start", f"{entry.release} has no process {entry.name}", "Name it in the Procfile.")
+        if entry.name == "web" and entry.port is None:
+            entry.port = self.ports.choose()
+        web = self.find(entry.release, "web")
+        port = entry.port if entry.port is not None else web.port if web is not None else None
+        entry.mark = f"{self._prefix}p-{os.urandom(8).hex()}"
+        entry.wanted, entry.state, entry.identity = True, RUNNING if entry.proven else STARTING, None
+        entry.started_at = time.time()
+        output = os.open(self.log(entry.name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            entry.log_offset = os.fstat(output).st_size
+            self._save()
+            environment = variables(os.environ, release.environment, release.layer, port)
+            spawn = Spawn(command, self._releases.app(entry.release), environment, entry.mark, output)
+            entry.process = Process.start(self._kernel, spawn)
+        finally:
+            os.close(output)
+        entry.identity = entry.process.identity
+        if entry.release != self._releases.current:
+            base = self._kernel.oom_score(entry.identity.pid)
+            if base is not None and base < OOM_RAISED and self._kernel.set_oom_score(entry.identity.pid, OOM_RAISED):
+                entry.oom_base = base
+        self._save()
+
+    async def _end(self, entry: Entry, grace: float) -> bool:
+        if entry.guard is not None:
+            entry.guard.cancel()
+        killed = False
+        if entry.process is not None:
+            killed = await entry.process.stop(grace)
+            entry.last_exit = entry.process.exit.record() if entry.process.exit is not None else entry.last_exit
+        entry.process, entry.identity, entry.state = None, None, STOPPED
+        if entry.port is not None and not any(other.port == entry.port for other in self.running()):
+            self.ports.release(entry.port)
+        self._save()
+        return killed
+
+    def _tell(self, entry: Entry, severity: str, what: str) -> None:
+        lines = self.output(entry) if severity != "INFO" else ()
+        detail = {"name": entry.name, "release": entry.release, "exit": entry.last_exit, "last_lines": lines}
+        self._events.add(severity, f"Process {entry.name} of release {entry.release} {what}", detail)
+
+    def _save(self) -> None:
+        table = {"boot": self._kernel.boot, "processes": [entry.record() for entry in self.entries()]}
+        try:
+            durable.write_json(self._table, table)
+            self._written = True
+        except OSError as error:
+            # A full disk must not end the supervision; marks find again what could not be written down.
+            if self._written:
+                self._events.add("ERROR", f"The table of processes cannot be written: {error}")
+            self._written = False

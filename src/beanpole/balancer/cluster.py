@@ -1,0 +1,119 @@
+"""Envoy's cluster and endpoints of one pool.
+
+The settings lost no request when endpoints were added, drained, removed and killed under load; each that differs from
+Envoy's default says why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .bootstrap import watched
+from .pool import Endpoint, Health, Pool
+
+CONNECT_SECONDS = 1.0  # to an endpoint on this machine or in this data centre; a retry goes to another one
+# Applications keep idle connections for 2 s (gunicorn), 5 s (uvicorn, node) or longer. One that closes a connection just
+# when a request is written to it loses that request, and nobody may repeat a POST; a client that posts every 5 s meets
+# that all the time. So a connection takes no further request after this age. (Envoy's limit for idle connections would
+# do for that, but it also ends health checks that take longer.)
+UPSTREAM_AGE_SECONDS = 1.0
+RECHECK_SECONDS = 1.0  # between the checks of an endpoint that is not healthy: it should be back soon
+CONCURRENCY_LIMIT = 100_000  # connections, requests, retries of one pool: the applications' own limits come first
+
+_TYPE = "type.googleapis.com/envoy."
+
+
+def eds_file(pool: str) -> str:
+    """Where the endpoints of that pool are, one file a pool: a change of one environment concerns no other."""
+    return f"eds/{pool}.json"
+
+
+def cluster(pool: Pool) -> dict[str, Any]:
+    """The cluster of that pool; its endpoints are apart."""
+    return {
+        "@type": _TYPE + "config.cluster.v3.Cluster",
+        "name": pool.name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": watched(eds_file(pool.name))},
+        "connect_timeout": seconds(CONNECT_SECONDS),
+        "lb_policy": "ROUND_ROBIN",
+        # By default an endpoint that still passes its checks goes on getting requests after it was removed.
+        "ignore_health_on_host_removal": True,
+        "common_lb_config": {
+            # By default the first healthy result of a new endpoint reaches the workers a second late.
+            "update_merge_window": "0s",
+            # By default requests go to unhealthy endpoints, too, once half of them are.
+            "healthy_panic_threshold": {"value": 0},
+        },
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": CONCURRENCY_LIMIT,
+                    "max_pending_requests": CONCURRENCY_LIMIT,
+                    "max_requests": CONCURRENCY_LIMIT,
+                    # By default 3 at once: the requests in flight of a killed endpoint are more.
+                    "max_retries": CONCURRENCY_LIMIT,
+                }
+            ]
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": _TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions",
+                "common_http_protocol_options": {"max_connection_duration": seconds(UPSTREAM_AGE_SECONDS)},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
+        "health_checks": [_check(pool.health)],
+    }
+
+
+def assignment(pool: Pool) -> dict[str, Any]:
+    """The endpoints of that pool, in a fixed order."""
+    endpoints = sorted(pool.endpoints, key=lambda endpoint: (endpoint.address, endpoint.port))
+    return {
+        "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": pool.name,
+        "endpoints": [{"lb_endpoints": [_endpoint(endpoint) for endpoint in endpoints]}] if endpoints else [],
+    }
+
+
+def seconds(value: float) -> str:
+    """A duration as protobuf's JSON writes it."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") + "s"
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    # Envoy knows no weight 0; an endpoint without a share is checked and gets nothing, as when it drains.
+    serving = endpoint.state == "serving" and endpoint.weight > 0
+    return {
+        "endpoint": {"address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}},
+        "health_status": "HEALTHY" if serving else "DRAINING",
+        "load_balancing_weight": max(endpoint.weight, 1),
+    }
+
+
+def _check(health: Health) -> dict[str, Any]:
+    check: dict[str, Any] = {
+        "timeout": seconds(health.timeout),
+        "interval": seconds(health.interval),
+        # By default a pool without traffic is checked once a minute.
+        "no_traffic_interval": seconds(health.interval),
+        "unhealthy_interval": seconds(min(health.interval, RECHECK_SECONDS)),
+        "unhealthy_threshold": health.unhealthy,
+        "healthy_threshold": health.healthy,
+        # An application that closes an idle connection must not look like one that fails.
+        "reuse_connection": False,
+    }
+    if health.path is None:
+        return {**check, "tcp_health_check": {}}
+    return {
+        **check,
+        "http_health_check": {
+            # The same for every pool and for ever: a cluster whose check changed is built anew.
+            "host": "localhost",
+            "path": health.path,
+            "expected_statuses": [{"start": low, "end": high + 1} for low, high in health.codes],
+            # By default one unexpected status takes an endpoint out whatever the threshold is.
+            "retriable_statuses": [{"start": 100, "end": 600}],
+        },
+    }

@@ -1,0 +1,75 @@
+"""What a balancer is told: pools of endpoints, the Host names that lead to them, and how their health is checked.
+
+One environment is one pool. The values say nothing of Envoy; `snapshot` turns them into its files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One process that answers requests, at an IP address (v4 or v6, never a name) and a TCP port.
+
+    A draining endpoint gets no new request and finishes those that it has; it must stay in its pool until it is idle,
+    because its requests cannot be counted any more once it is gone. `weight` (1 to 128) is its share among the serving
+    endpoints of the pool; 0 means: checked like the others, no requests yet.
+    """
+
+    address: str
+    port: int
+    state: Literal["serving", "draining"] = "serving"
+    weight: int = 1
+
+    @property
+    def key(self) -> str:
+        """`address:port` as the agent reports it (`[address]:port` for IPv6)."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an endpoint is checked. `path` None means: it takes a TCP connection. Seconds; both ends of a range count.
+
+    A new endpoint serves after its first passing check. Later, `unhealthy` failures in a row take it out and `healthy`
+    passes bring it back. The defaults are Elastic Beanstalk's.
+    """
+
+    path: str | None = "/"
+    codes: tuple[tuple[int, int], ...] = ((200, 200),)
+    interval: float = 15.0
+    timeout: float = 5.0
+    unhealthy: int = 5
+    healthy: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The endpoints behind some Host names (without port; `*.example.com` and `*` are allowed).
+
+    A pool without hosts is checked but gets no request: so a new environment is warm before names lead to it.
+    `drain_seconds` is the longest that whoever removes an endpoint waits for it to become idle.
+    """
+
+    name: str
+    hosts: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]
+    health: Health = Health()
+    drain_seconds: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where the balancer listens and how it introduces itself to those who ask for an unknown Host.
+
+    `domain` is the suffix of environments' names (None where Hosts are not made from names). `trusted_proxies` is how
+    many proxies stand in front: with 0 the X-Forwarded-* headers of clients are not believed. It should stay the same
+    for a balancer's life: a changed listener closes idle connections.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 8080
+    domain: str | None = "localhost"
+    trusted_proxies: int = 0

@@ -1,0 +1,263 @@
+"""Our API as a client sees it: where it is, with which keys, and what its refusals mean for a person.
+
+Of a local control plane the address and the keys are in its home. With AWS_ENDPOINT_URL set (and no --home given) they
+come from the AWS variables, files and profiles as for any AWS client: that is how a remote control plane is used.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from beanpole.cli.errors import CommandFailed, Misused, Refused, Unreachable, WrongKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from beanpole.home import Home
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds to reach the API. It is on this machine or one hop away."""
+
+READ_TIMEOUT = 60.0
+"""Seconds for an answer. Registering a version takes the longest: a large bundle is checked and taken apart."""
+
+REGION = "local-1"
+"""Signed for where nothing says otherwise; a control plane accepts any region that its clients sign for."""
+
+WRONG_KEYS = {
+    "InvalidClientTokenId",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "RequestTimeTooSkewed",
+    "RequestExpired",
+    "AccessDenied",
+}
+WRONG_INPUT = {"ValidationError", "ConfigurationValidationException", "MissingParameter"}
+NOT_BUILT = {"UnsupportedOperation", "InvalidAction", "UnknownService"}
+NOT_HERE = {"InvalidRequestException", "ElasticBeanstalkServiceException"}
+"""Elastic Beanstalk says these of environments without enhanced health."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`source` says where this was found, in words for an error. Without a key, botocore looks for one."""
+
+    url: str
+    region: str
+    source: str
+    access_key: str | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+class Api:
+    """One control plane. The clients are made when first used, and anew when the control plane has moved."""
+
+    def __init__(self, home: Home | None) -> None:
+        """`home`: the local one to look in; None for the AWS variables."""
+        self._home = home
+        self._endpoint: Endpoint | None = None
+        self._clients: dict[str, Any] = {}
+
+    @classmethod
+    def chosen(cls, home_option: Path | None) -> Api:
+        from beanpole.home import Home
+
+        if home_option is None and os.environ.get("AWS_ENDPOINT_URL"):
+            return cls(None)
+        return cls(Home.chosen(home_option))
+
+    @property
+    def home(self) -> Home | None:
+        return self._home
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Raises Unreachable when no control plane runs on the home."""
+        if self._endpoint is None:
+            self._endpoint = endpoint_of(self._home) if self._home is not None else endpoint_of_environment()
+        return self._endpoint
+
+    def forget_endpoint(self) -> None:
+        """Look again at the next call: a control plane that was restarted may listen elsewhere."""
+        known, self._endpoint = self._endpoint, None
+        try:
+            if self.endpoint != known:
+                self._clients.clear()
+        except Unreachable:
+            self._clients.clear()
+
+    def beanstalk(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        return self._call("elasticbeanstalk", operation, parameters)
+
+    def beanpole(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        return self._call("beanpole", operation, parameters)
+
+    def optional(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        """An operation of Elastic Beanstalk; None where the control plane or the environment does not have it."""
+        try:
+            return self.beanstalk(operation, **parameters)
+        except Refused as refused:
+            if refused.code in NOT_BUILT | NOT_HERE:
+                return None
+            raise
+
+    def pages(self, operation: str, key: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """The entries of a listing of Elastic Beanstalk, page after page."""
+        token: dict[str, str] = {}
+        while True:
+            answer = self.beanstalk(operation, **parameters, **token)
+            yield from answer.get(key, [])
+            if not answer.get("NextToken"):
+                return
+            token = {"NextToken": answer["NextToken"]}
+
+    def upload(self, path: Path, bucket: str, key: str, progress: Any = None) -> None:
+        """Put a file into S3. `progress` is called with the number of further bytes sent, from several threads."""
+        client = self._client("s3")
+        self._translated(lambda: client.upload_file(str(path), bucket, key, Callback=progress))
+
+    def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        from botocore import xform_name
+
+        method = getattr(self._client(service), xform_name(operation))
+        answer: dict[str, Any] = self._translated(lambda: method(**parameters))
+        return answer
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self._translated(lambda: make_client(service, self.endpoint))
+        return self._clients[service]
+
+    def _translated(self, act: Any) -> Any:
+        """What `act` returns. Whatever a client library raises becomes a sentence for a person."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+        from botocore.parsers import ResponseParserError
+
+        try:
+            return act()
+        except ClientError as error:
+            raise refusal(error.response, self.endpoint) from error
+        except HTTPClientError as error:
+            raise self._silence() from error
+        except ParamValidationError as error:
+            raise Misused(str(error).splitlines()[-1].strip()) from error
+        except ResponseParserError as error:
+            raise Unreachable(f"What answers at {self.endpoint.url} is no Beanpole.", self._how_to_reach()) from error
+        except Boto3Error as error:
+            raise CommandFailed(f"The upload failed: {error}", "Try again.") from error
+        except BotoCoreError as error:
+            raise Unreachable(f"{error}.".replace("..", "."), self._how_to_reach()) from error
+
+    def _silence(self) -> Unreachable:
+        url = self.endpoint.url
+        pid = self._home.holder() if self._home is not None else None
+        if pid is not None and self._home is not None:
+            return Unreachable(
+                f"The control plane (pid {pid}) does not answer at {url}.", f"Look at its log {self._home.log}."
+            )
+        return Unreachable(f"No control plane answers at {url} ({self.endpoint.source}).", self._how_to_reach())
+
+    def _how_to_reach(self) -> str:
+        if self._home is not None:
+            return "Start it with `beanpole up --detach`."
+        return "Correct AWS_ENDPOINT_URL and the AWS keys, or unset AWS_ENDPOINT_URL to use the local control plane."
+
+
+def endpoint_of(home: Home) -> Endpoint:
+    """Where the control plane of that home listens, and its first key. Raises Unreachable when none runs."""
+    if home.holder() is None:
+        raise Unreachable(
+            f"No control plane runs on {home.root}.",
+            "Start it with `beanpole up --detach`, or name another home with --home or BEANPOLE_HOME.",
+        )
+    try:
+        state = json.loads(home.state.read_text())
+        keys = configparser.ConfigParser(interpolation=None)
+        keys.read_string(home.credentials.read_text())
+        return Endpoint(
+            url=state["api"],
+            region=state["region"],
+            source=f"home {home.root}",
+            access_key=keys["default"]["aws_access_key_id"],
+            secret=keys["default"]["aws_secret_access_key"],
+        )
+    except FileNotFoundError:
+        raise Unreachable(f"The control plane of {home.root} is just starting.", "Try again in a moment.") from None
+    except (OSError, ValueError, KeyError, configparser.Error) as problem:
+        raise Unreachable(
+            f"The files of the control plane in {home.root} cannot be read: {problem}.",
+            "Use the account that started it, or restart it with `beanpole down` and `beanpole up --detach`.",
+        ) from problem
+
+
+def endpoint_of_environment() -> Endpoint:
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
+    return Endpoint(url=os.environ["AWS_ENDPOINT_URL"], region=region, source="AWS_ENDPOINT_URL")
+
+
+def make_client(service: str, endpoint: Endpoint) -> Any:
+    """A client of botocore; for S3 one of boto3, which adds uploads in parts.
+
+    Nothing is repeated by the client: a call that changes something would be refused the second time, and reading calls
+    are repeated by whoever follows.
+    """
+    import botocore.session
+    from botocore.config import Config
+
+    from beanpole.aws.models import client_loader
+
+    # Keys come from variables, files or profiles; asking a cloud's metadata address for them would only cost time.
+    os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+    session = botocore.session.Session()
+    session.register_component("data_loader", client_loader())
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"total_max_attempts": 3 if service == "s3" else 1},
+        # A proxy for the Internet cannot reach this machine's own loopback.
+        proxies={} if _is_loopback(endpoint.url) else None,
+        s3={"addressing_style": "path"},
+    )
+    options: dict[str, Any] = {"region_name": endpoint.region, "endpoint_url": endpoint.url, "config": config}
+    if endpoint.access_key is not None:
+        options |= {"aws_access_key_id": endpoint.access_key, "aws_secret_access_key": endpoint.secret}
+    if service == "s3":
+        import boto3.session
+
+        return boto3.session.Session(botocore_session=session).client(service, **options)
+    return session.create_client(service, **options)
+
+
+def refusal(answer: dict[str, Any], endpoint: Endpoint) -> CommandFailed:
+    """The API's error as a sentence with a remedy, and the exit status that its code means."""
+    error = answer.get("Error", {})
+    code, message = error.get("Code", "Unknown"), error.get("Message") or "The API refused without a reason."
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    if code in WRONG_KEYS:
+        remedy = f"The keys come from: {endpoint.source}. Use those of `beanpole env`, and check this machine's clock."
+        return WrongKeys(f"The control plane at {endpoint.url} does not accept the keys: {message}", remedy)
+    if status >= 500:
+        request_id = answer.get("ResponseMetadata", {}).get("RequestId", "unknown")
+        return Refused(code, message, f"Look at the control plane's log for request {request_id}.")
+    if code in NOT_BUILT:
+        return Refused(code, message, "Bring the control plane and this command to the same version.")
+    if "invalid state for this operation" in message:
+        remedy = "Something is under way there: follow it with `beanpole events -f`, or stop it with `beanpole abort`."
+        return Refused(code, message, remedy, exit_status=3)
+    if message.startswith(("No Environment found", "No Application", "No Application Version")):
+        return Refused(code, message, "`beanpole list` shows what there is.", exit_status=3)
+    return Refused(code, message, exit_status=2 if code in WRONG_INPUT else 1)
+
+
+def _is_loopback(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

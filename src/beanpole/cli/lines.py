@@ -1,0 +1,46 @@
+"""An operation as plain lines, for everything that is no terminal: each change once, with its time. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.cli.event import Event, clock
+from beanpole.cli.terminal import printable
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from beanpole.cli.operation import Operation
+
+QUIET = {"waiting"}
+"""States that are not worth a line: every step begins so."""
+
+
+class Lines:
+    """Remembers what was said. `changes` answers only what is new."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], str] = {}
+
+    def changes(self, operation: Operation, events: list[Event], now: dt.datetime) -> list[str]:
+        """What changed since the last call: steps, the instances in them, and the events given."""
+        found: list[str] = []
+        for step in operation.steps:
+            if self._is_new((step.key,), step.state) and step.state == "running":
+                found.append(_line(now, "running", step.words))
+            for each in step.instances:
+                if self._is_new((step.key, each.instance), each.state) and len(step.instances) > 1:
+                    found.append(_line(now, each.state, f"  {each.instance} {each.words}".rstrip()))
+            if step.state in ("done", "failed") and self._is_new((step.key, "end"), step.state):
+                found.append(_line(now, step.state, step.words))
+        return [*found, *(event.line() for event in events)]
+
+    def _is_new(self, key: tuple[str, ...], state: str) -> bool:
+        if state in QUIET or self._known.get(key) == state:
+            return False
+        self._known[key] = state
+        return True
+
+
+def _line(now: dt.datetime, state: str, words: str) -> str:
+    return f"{clock(now)}  {state:<7}  {printable(words)}"

@@ -1,0 +1,49 @@
+"""`beanpole scale`: another number of instances."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from beanpole.cli.client import Api
+from beanpole.cli.environment import the_meant
+from beanpole.cli.outcome import Change, carry_through
+from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption
+from beanpole.cli.settings import wanted
+from beanpole.cli.terminal import Terminal
+
+
+def scale(
+    number: Annotated[int, typer.Argument(metavar="N", min=1, max=1000, help="How many instances there shall be.")],
+    environment: EnvironmentArgument = None,
+    timeout: TimeoutOption = FOLLOW_LIMIT,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Change the number of instances.
+
+    Those that leave finish their requests first.
+    """
+    api, terminal = Api.chosen(home), Terminal.here(json=json)
+    meant = the_meant(api, environment, terminal)
+    answer = api.beanstalk(
+        "DescribeConfigurationSettings", ApplicationName=meant.application, EnvironmentName=meant.name
+    )
+    put, _ = wanted(instances=number).changes(answer["ConfigurationSettings"][0]["OptionSettings"])
+    count = f"{number} instance{'s' if number > 1 else ''}"
+    facts = {"instances_wanted": number}
+    if not put:
+        terminal.say(f"{meant.name} has {count} already: nothing was touched.")
+        terminal.result({"environment": meant.name, "outcome": "unchanged"} | facts)
+        return
+    answer = api.beanstalk("UpdateEnvironment", EnvironmentName=meant.name, OptionSettings=put)
+    change = Change(
+        environment=meant.name,
+        request_id=answer["ResponseMetadata"]["RequestId"],
+        title=f"Scaling {meant.name} to {count}",
+        success=f"{meant.name} has {count} now",
+        noun="scaling",
+        facts=facts,
+    )
+    carry_through(api, terminal, change, timeout)

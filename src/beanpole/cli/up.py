@@ -1,0 +1,172 @@
+"""`beanpole up`: start the control plane, here with a log to read, or detached."""
+
+from __future__ import annotations
+
+import http.client
+import json as jsons
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from beanpole.cli.errors import CommandFailed, WrongState
+from beanpole.cli.parameters import HomeOption, JsonOption
+from beanpole.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from beanpole.home import Home
+
+READY_LIMIT = 60.0
+"""Seconds in which a detached control plane must answer. It takes two; a first start on a slow disk takes longer."""
+
+POLL = 0.05
+"""Seconds between two looks whether it answers."""
+
+LOG_LIMIT = 10 * 2**20
+"""Bytes of the log of earlier starts; beyond, it becomes `….log.1` at the next start."""
+
+CAUSE_LINES = 5
+"""Lines of the log that are shown when it did not start and gave no cause."""
+
+
+def up(
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Start it in the background and return.")] = False,
+    api_port: Annotated[int, typer.Option("--api-port", metavar="PORT", min=0, max=65535, help="Of the API.")] = 8600,
+    port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Of the balancer.")] = 8080,
+    domain: Annotated[str, typer.Option("--domain", help="Environments are reached as NAME.DOMAIN.")] = "localhost",
+    region: Annotated[str, typer.Option("--region", help="The name of the AWS region that clients see.")] = "local-1",
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Start the control plane.
+
+    Applications and balancer that are running already are taken over.
+    """
+    from beanpole.home import Home
+
+    terminal = Terminal.here(json=json)
+    chosen = Home.chosen(home)
+    if (holder := chosen.holder()) is not None:
+        raise WrongState(
+            f"A control plane (pid {holder}) runs on {chosen.root} already.",
+            "Stop it with `beanpole down`, or choose another home with --home.",
+        )
+    if detach:
+        words = ["--api-port", str(api_port), "--port", str(port), "--domain", domain, "--region", region]
+        _detached(terminal, chosen, words)
+        return
+    _here(terminal, chosen, (api_port, port), domain, region)
+
+
+def _here(terminal: Terminal, home: Home, ports: tuple[int, int], domain: str, region: str) -> None:
+    from beanpole import server
+    from beanpole.cli.log import readable
+
+    readable(sys.stderr)
+    options = server.Options(
+        home=home, api=("127.0.0.1", ports[0]), balancer=("127.0.0.1", ports[1]), domain=domain, region=region
+    )
+
+    def ready(address: str) -> None:
+        terminal.say(f"Beanpole is up: API {address}, applications at http://NAME.{domain}:{ports[1]}.")
+        terminal.say(f"Its home is {home.root}.")
+        terminal.say("Deploy with `beanpole deploy`. Ctrl-C stops the control plane; applications keep serving.")
+
+    try:
+        server.run(options, ready)
+    except server.StartFailed as failed:
+        raise _sentences(str(failed)) from failed
+    terminal.say("The control plane has stopped; applications keep serving.")
+
+
+def _detached(terminal: Terminal, home: Home, words: list[str]) -> None:
+    from beanpole.home import HomeUnusable
+
+    try:
+        home.make()
+    except HomeUnusable as unusable:
+        raise _sentences(str(unusable)) from unusable
+    start = _make_room(home.log)
+    with home.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "beanpole.cli", "up", "--home", str(home.root), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=home.root,
+            start_new_session=True,
+        )
+    state = _wait(process, home, start)
+    terminal.say(f"Beanpole is up (pid {process.pid}): API {state['api']}, balancer {state['balancer']}.")
+    terminal.say(f"Log: {home.log}")
+    terminal.result({"pid": process.pid, "api": state["api"], "balancer": state["balancer"], "log": str(home.log)})
+
+
+def _wait(process: subprocess.Popen[bytes], home: Home, start: int) -> dict[str, Any]:
+    """Its state once it answers. Raises CommandFailed with the cause from the log, and leaves nothing behind."""
+    deadline = time.monotonic() + READY_LIMIT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _cause(home.log, start, process.returncode)
+        state = _state(home, process.pid)
+        if state is not None and _answers(state["api"]):
+            return state
+        time.sleep(POLL)
+    process.terminate()
+    raise CommandFailed(f"The control plane did not answer within {READY_LIMIT:.0f} s.", f"Look at its log {home.log}.")
+
+
+def _state(home: Home, pid: int) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = jsons.loads(home.state.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return state if state.get("pid") == pid else None
+
+
+def _answers(address: str) -> bool:
+    """Any answer will do: without a signature it is a refusal."""
+    where = urlsplit(address)
+    connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _make_room(log: Path) -> int:
+    """Where the log of the next start begins, in bytes."""
+    log.touch(mode=0o600)
+    if log.stat().st_size > LOG_LIMIT:
+        log.replace(log.with_suffix(".log.1"))
+        log.touch(mode=0o600)
+    return log.stat().st_size
+
+
+def _cause(log: Path, start: int, status: int) -> CommandFailed:
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode(errors="replace").splitlines()
+    cause = next((line.removeprefix("Error: ") for line in reversed(lines) if line.startswith("Error: ")), None)
+    remedy = next((line.removeprefix("Remedy: ") for line in reversed(lines) if line.startswith("Remedy: ")), None)
+    if cause is not None:
+        return CommandFailed(cause, remedy or f"The log is {log}.")
+    last = " / ".join(line for line in lines[-CAUSE_LINES:] if line.strip())
+    return CommandFailed(
+        f"The control plane ended with status {status}: {last or 'it said nothing'}.", f"The log is {log}."
+    )
+
+
+def _sentences(message: str) -> CommandFailed:
+    """A message of cause and remedy in its two parts."""
+    cause, stop, remedy = message.partition(". ")
+    return CommandFailed(f"{cause[:1].upper()}{cause[1:]}{stop.strip()}", remedy)

@@ -1,0 +1,173 @@
+"""Applications and their versions: create, describe in events, delete."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from beanpole.aws.errors import AwsError
+from beanpole.control import errors, sample, terminate
+from beanpole.control.context import By, Control
+from beanpole.store import applications, environments, events
+from beanpole.store.applications import Application, Version
+from beanpole.store.bundles import BundleError, Manifest, check_and_unpack
+from beanpole.store.events import Subject
+
+SAMPLE = "Sample Application"
+"""The label under which clients ask for an application of ours when they have none."""
+
+_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
+
+
+def create_application(control: Control, by: By, name: str, description: str | None) -> Application:
+    _check_name(name, "Application name")
+    database = control.database
+    with database.write() as db:
+        if applications.find(db, name) is not None:
+            raise errors.invalid(f"Application {name} already exists.")
+        now = database.now_ms()
+        new = Application(name, description, now, now)
+        applications.add(db, new)
+        subject = Subject(application=name, request_id=by.request_id)
+        for words in ("createApplication is starting.", f"Created new Application: {name}"):
+            events.say(db, now, subject, words)
+        events.say(db, now, subject, "createApplication completed successfully.")
+    return new
+
+
+def delete_application(control: Control, by: By, name: str, *, force: bool) -> None:
+    """Delete it with its versions; with `force` after terminating its environments, else refused while it has any."""
+    database = control.database
+    with database.write() as db:
+        application = applications.find(db, name)
+        if application is None:
+            raise errors.no_application(name)
+        live = environments.listed(db, application=name)
+        if live and not force:
+            raise AwsError(
+                "OperationInProgressFailure",
+                f"Unable to delete application {name} because it has {len(live)} running environment(s): "
+                f"{', '.join(environment.name for environment in live)}.",
+            )
+        subject = Subject(application=name, request_id=by.request_id)
+        events.say(db, database.now_ms(), subject, "deleteApplication is starting.")
+        if not live:
+            applications.remove(db, name)
+            events.say(db, database.now_ms(), subject, "The application has been deleted successfully.")
+            return
+        applications.update(db, name, deleting=by.request_id)
+        for environment in live:
+            # A request id of its own: this one's "completed" would end the wait for the application's end.
+            of_it = By(by.user, f"{by.request_id}-{environment.id}")
+            terminate.submit(db, control, of_it, environment)
+    control.wake()
+
+
+def create_version(
+    control: Control,
+    by: By,
+    *,
+    application: str,
+    label: str,
+    description: str | None,
+    source: tuple[str, str] | None,
+    create_application_too: bool,
+    process: bool,
+) -> Version:
+    """Add a version from the bundle at `source` (bucket, key); without one, from our sample application.
+
+    The bundle is checked and taken apart here, so that a version which exists can be deployed.
+    """
+    _check_name(label, "Version label")
+    database = control.database
+    with database.read() as db:
+        _may_create(db_application := applications.find(db, application), application, create_application_too)
+        if db_application is not None and applications.find_version(db, application, label) is not None:
+            raise errors.invalid(f"Application Version {label} already exists.")
+    bundle, manifest = _bundle(control, source)
+    if db_application is None:
+        create_application(control, by, application, None)
+    with database.write() as db:
+        if applications.find_version(db, application, label) is not None:
+            raise errors.invalid(f"Application Version {label} already exists.")
+        now = database.now_ms()
+        new = Version(
+            application=application,
+            label=label,
+            description=description,
+            bucket=source[0] if source else control.bucket,
+            key=source[1] if source else "sample/application.zip",
+            bundle=bundle,
+            manifest=manifest,
+            status="PROCESSED" if process else "UNPROCESSED",
+            created_at=now,
+            updated_at=now,
+        )
+        applications.add_version(db, new)
+        applications.update(db, application, updated_at=now)
+        subject = Subject(application=application, version_label=label, request_id=by.request_id)
+        events.say(db, now, subject, "createApplicationVersion is starting.")
+        events.say(db, now, subject, f"Created new Application Version: {label}")
+        if process:
+            events.say(db, now, subject, f"Finished processing application version {label}: PROCESSED.")
+        events.say(db, now, subject, "createApplicationVersion completed successfully.")
+    return new
+
+
+def delete_version(control: Control, by: By, application: str, label: str, *, with_bundle: bool) -> None:
+    database = control.database
+    with database.write() as db:
+        if applications.find(db, application) is None:
+            raise errors.no_application(application)
+        version = applications.find_version(db, application, label)
+        if version is None:
+            raise errors.no_version(label)
+        using = [each.name for each in environments.listed(db, application=application, version_label=label)]
+        if using:
+            raise errors.invalid(
+                f"Unable to delete application version {label} because it is deployed in: {', '.join(using)}."
+            )
+        applications.remove_version(db, application, label)
+        subject = Subject(application=application, version_label=label, request_id=by.request_id)
+        events.say(db, database.now_ms(), subject, f"Deleted Application Version: {label}")
+    if with_bundle and version.bucket is not None and version.key is not None:
+        control.objects.delete(version.bucket, version.key)
+
+
+def manifest_of(control: Control, version: Version) -> Manifest:
+    return Manifest.from_json(control.blobs.path(version.manifest).read_text())
+
+
+def _may_create(found: Application | None, name: str, create_too: bool) -> None:
+    if found is None and not create_too:
+        raise errors.no_application(name)
+    if found is not None and found.deleting is not None:
+        raise errors.invalid(f"Application {name} is being deleted.")
+
+
+def _bundle(control: Control, source: tuple[str, str] | None) -> tuple[str | None, str]:
+    """Digests of the zip (None for the sample) and of its manifest document, both blobs from now on."""
+    if source is None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "sample.zip"
+            path.write_bytes(sample.bundle())
+            return None, _unpacked(control, path, SAMPLE)
+    bucket, key = source
+    found = control.objects.get(bucket, key)
+    if found is None:
+        raise errors.invalid(f"Unable to download from S3 location (Bucket: {bucket}  Key: {key}). Reason: Not Found")
+    return found.sha256, _unpacked(control, control.objects.content(found), key)
+
+
+def _unpacked(control: Control, path: Path, name: str) -> str:
+    try:
+        manifest = check_and_unpack(path, control.blobs)
+    except BundleError as problem:
+        raise errors.invalid(f"The source bundle {name} cannot be used: {problem}") from problem
+    return control.blobs.put([manifest.to_json().encode()]).sha256
+
+
+def _check_name(name: str, what: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise errors.invalid(f"{what} must have 1 to 100 characters and no slash: {name!r}")

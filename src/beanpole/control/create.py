@@ -1,0 +1,141 @@
+"""Create an environment: its record, its instances, and the version on them, in one operation."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from beanpole.control import compose, errors, settings, submit, update
+from beanpole.policies import capacity
+from beanpole.policies.plan import Plan
+from beanpole.store import applications, environments
+from beanpole.store.environments import Environment
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from beanpole.control.context import By, Control
+    from beanpole.options.setting import Setting
+    from beanpole.store.applications import Version
+    from beanpole.store.events import Said
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{2,38})[A-Za-z0-9]")
+_CNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{2,61})[A-Za-z0-9]")
+
+_ID = string.ascii_lowercase + string.digits
+
+
+@dataclass(frozen=True)
+class NewEnvironment:
+    application: str
+    name: str
+    version_label: str
+    platform: str
+    """Its branch name."""
+    cname_prefix: str | None = None
+    description: str | None = None
+    tier: str = "WebServer"
+    changes: list[Setting] = field(default_factory=list)
+    removals: set[environments.OptionKey] = field(default_factory=set)
+
+
+def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
+    """Begin the creation; the environment as it is then. Raises the API's errors, and changes nothing when it does."""
+    version = _check(control, wanted)
+    stored = settings.after({}, wanted.changes, wanted.removals)
+    composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
+    count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
+    goal = update.target_of(composed)
+    plan = Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal)))
+    database = control.database
+    with database.write() as db:
+        _refuse_taken(db, wanted)
+        now = database.now_ms()
+        new = Environment(
+            id="e-" + "".join(secrets.choice(_ID) for _ in range(10)),
+            name=wanted.name,
+            application=wanted.application,
+            description=wanted.description,
+            cname_prefix=(wanted.cname_prefix or _free_cname(db, wanted.name)).lower(),
+            tier=wanted.tier,
+            platform=wanted.platform,
+            status="Launching",
+            health="Pending",
+            causes="[]",
+            desired=count,
+            version_label=None,
+            release=None,
+            created_at=now,
+            updated_at=now,
+        )
+        environments.add(db, new)
+        environments.put_options(db, new.id, stored)
+        release = submit.add_release(db, control, new.id, composed, stored)
+        words: list[Said] = [
+            ("createEnvironment is starting.", "INFO"),
+            (f"Using {control.bucket} as Amazon S3 storage bucket for environment data.", "INFO"),
+            *((warning, "WARN") for warning in composed.warnings),
+        ]
+        submit.begin(
+            db,
+            control,
+            by,
+            new,
+            plan,
+            kind="create",
+            release=release,
+            desired=count,
+            settings=composed.settings,
+            words=words,
+        )
+    control.wake()
+    return new
+
+
+def cname_available(control: Control, prefix: str) -> bool:
+    with control.database.read() as db:
+        return _CNAME.fullmatch(prefix) is not None and environments.find_cname(db, prefix.lower()) is None
+
+
+def _check(control: Control, wanted: NewEnvironment) -> Version:
+    if not _NAME.fullmatch(wanted.name):
+        raise errors.invalid(
+            f"Value {wanted.name} at 'EnvironmentName' failed to satisfy constraint: Member must have 4 to 40 letters, "
+            "digits and hyphens, with no hyphen at either end."
+        )
+    if wanted.tier != "WebServer":
+        raise errors.invalid(f"Tier {wanted.tier} is not built yet: Beanpole has WebServer environments.")
+    if wanted.cname_prefix is not None and not _CNAME.fullmatch(wanted.cname_prefix):
+        raise errors.invalid(
+            f"Value {wanted.cname_prefix} at 'CNAMEPrefix' failed to satisfy constraint: Member must have 4 to 63 letters, "
+            "digits and hyphens, with no hyphen at either end."
+        )
+    with control.database.read() as db:
+        application = applications.find(db, wanted.application)
+        if application is None:
+            raise errors.no_application(wanted.application)
+        if application.deleting is not None:
+            raise errors.invalid(f"Application {wanted.application} is being deleted.")
+        _refuse_taken(db, wanted)
+        version = applications.find_version(db, wanted.application, wanted.version_label)
+    if version is None:
+        raise errors.no_version(wanted.version_label)
+    return version
+
+
+def _refuse_taken(db: sa.Connection, wanted: NewEnvironment) -> None:
+    if environments.find_live(db, wanted.name) is not None:
+        raise errors.invalid(f"Environment {wanted.name} already exists.")
+    if wanted.cname_prefix and environments.find_cname(db, wanted.cname_prefix.lower()) is not None:
+        raise errors.invalid(f"DNS name ({wanted.cname_prefix}) is not available.")
+
+
+def _free_cname(db: sa.Connection, name: str) -> str:
+    """The environment's name, and some random letters behind it when another environment has that."""
+    prefix = name.lower()
+    while environments.find_cname(db, prefix) is not None:
+        prefix = f"{name.lower()}-{''.join(secrets.choice(_ID) for _ in range(6))}"
+    return prefix

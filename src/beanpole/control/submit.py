@@ -1,0 +1,104 @@
+"""One transaction that begins an operation: its release, its plan, its first event, the environment's new status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from beanpole.control import errors
+from beanpole.operations import release as releases
+from beanpole.policies import plan as plans
+from beanpole.policies.plan import Activate
+from beanpole.store import environments, events, operations
+from beanpole.store.events import Said, Subject
+from beanpole.store.operations import Busy, Draft
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from beanpole.control.compose import Composed
+    from beanpole.control.context import By, Control
+    from beanpole.options.settings import Settings
+    from beanpole.policies.plan import Plan
+    from beanpole.store.environments import Environment, OptionKey, Status
+    from beanpole.store.operations import Origin
+
+ENGINE_GRACE = 240
+"""Seconds that Elastic Beanstalk adds to the command time-out."""
+
+ARRIVAL = 1800
+"""Seconds for dependencies to be resolved, fetched and installed."""
+
+
+def add_release(
+    db: sa.Connection, control: Control, environment_id: str, composed: Composed, stored: dict[OptionKey, str]
+) -> int:
+    return environments.add_release(
+        db,
+        environment_id,
+        version_label=composed.version_label,
+        digest=composed.content.digest(),
+        content=releases.encode(composed.content),
+        settings=encode_stored(stored),
+        created_at=control.database.now_ms(),
+    )
+
+
+def encode_stored(stored: dict[OptionKey, str]) -> str:
+    return msgspec.json.encode([(*key, value) for key, value in sorted(stored.items())]).decode()
+
+
+def begin(
+    db: sa.Connection,
+    control: Control,
+    by: By,
+    environment: Environment,
+    plan: Plan,
+    *,
+    kind: str,
+    release: int | None,
+    desired: int | None,
+    settings: Settings,
+    words: Sequence[Said],
+    origin: Origin = "user",
+) -> int:
+    """Submit the operation; answers its id. Raises the API's error when the environment is busy."""
+    now = control.database.now_ms()
+    draft = Draft(
+        environment_id=environment.id,
+        kind=kind,
+        origin=origin,
+        actor=by.user,
+        request_id=by.request_id,
+        release=release,
+        previous=environment.release,
+        desired=desired,
+        plan=plans.encode(plan),
+        deadline_at=now + deadline(plan, settings) * 1000,
+    )
+    try:
+        operation = operations.submit(db, now, draft)
+    except Busy:
+        raise errors.not_ready(environment.name) from None
+    if origin == "user":
+        status: Status = "Launching" if kind == "create" else "Updating"
+        environments.update(db, environment.id, status=status, updated_at=now)
+    found = environments.find_release(db, environment.id, release)
+    label = found.version_label if found else None
+    subject = Subject(environment.application, environment.id, environment.name, label, by.request_id)
+    spoken: list[Said] = [*words, *((note, "WARN") for note in plan.notes)]
+    for message, severity in spoken:
+        events.say(db, now, subject, message, severity)
+    return operation
+
+
+def deadline(plan: Plan, settings: Settings) -> int:
+    """Seconds until the operation is ended: the sum of its steps' own limits, so that only a fault of ours reaches it."""
+    command = settings.integer("aws:elasticbeanstalk:command", "Timeout") + ENGINE_GRACE
+    start = int(settings.seconds("beanpole:deployment", "StartTimeout"))
+    drain = settings.integer("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay")
+    batches = sum(isinstance(step, Activate) for step in plan.steps)
+    return ARRIVAL + command + batches * (command + 3 * start + drain) + 2 * drain

@@ -1,0 +1,57 @@
+"""End an environment. Heard in every state: an open operation is told to stop, and this one follows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.control import errors
+from beanpole.control.context import By, Control, the_environment
+from beanpole.policies import capacity
+from beanpole.policies import plan as plans
+from beanpole.policies.plan import Plan
+from beanpole.store import environments, events, instances, operations
+from beanpole.store.events import Subject
+from beanpole.store.operations import Draft
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from beanpole.store.environments import Environment
+
+DEADLINE_MS = 30 * 60 * 1000
+"""Milliseconds for a termination; drains and stops have shorter limits of their own."""
+
+
+def terminate(control: Control, by: By, *, name: str | None, id_: str | None) -> Environment:
+    with control.database.write() as db:
+        environment = the_environment(db, name=name, id_=id_)
+        if environment.status == "Terminating":
+            raise errors.invalid(f"Environment named {environment.name} is being terminated already.")
+        submit(db, control, by, environment)
+        after = environments.find(db, environment.id)
+    control.wake()
+    return after or environment
+
+
+def submit(db: sa.Connection, control: Control, by: By, environment: Environment) -> None:
+    """In the caller's transaction. The open user operation, if any, is aborted without a way back."""
+    now = control.database.now_ms()
+    operations.supersede(db, environment.id, now)
+    slots = tuple(instance.id for instance in instances.listed(db, environment.id))
+    steps = tuple(capacity.remove(slots)) if slots else ()
+    draft = Draft(
+        environment_id=environment.id,
+        kind="terminate",
+        origin="user",
+        actor=by.user,
+        request_id=by.request_id,
+        release=environment.release,
+        previous=environment.release,
+        desired=0,
+        plan=plans.encode(Plan(policy="Terminate", steps=steps)),
+        deadline_at=now + DEADLINE_MS,
+    )
+    operations.submit(db, now, draft)
+    environments.update(db, environment.id, status="Terminating", updated_at=now)
+    subject = Subject(environment.application, environment.id, environment.name, None, by.request_id)
+    events.say(db, now, subject, "terminateEnvironment is starting.")

@@ -1,0 +1,173 @@
+"""Change an environment: another version, other settings, another number of instances, or all of them at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from beanpole.control import compose, errors, settings, submit
+from beanpole.control.context import By, Control, the_environment
+from beanpole.operations.brought import brought
+from beanpole.operations.health_check import health_check
+from beanpole.operations.observed import members, target
+from beanpole.policies import all_at_once, capacity, rolling
+from beanpole.policies.change import Member, Rules, Target
+from beanpole.policies.plan import AnyStep, Plan, Register
+from beanpole.store import applications, environments
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from beanpole.control.compose import Composed
+    from beanpole.operations.work import Brought
+    from beanpole.options.setting import Setting
+    from beanpole.options.settings import Settings
+    from beanpole.store.environments import Environment, OptionKey
+    from beanpole.store.events import Said
+
+POLICIES = {"AllAtOnce": all_at_once.plan, "Rolling": rolling.plan}
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a call asks for; None and empty mean: as it is."""
+
+    version_label: str | None = None
+    platform: str | None = None
+    description: str | None = None
+    changes: list[Setting] = field(default_factory=list)
+    removals: set[OptionKey] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an update would be: decided, and nothing done."""
+
+    environment: Environment
+    composed: Composed | None
+    """None where there is nothing to deploy: no version was ever there, none is given."""
+    stored: dict[OptionKey, str]
+    plan: Plan
+    desired: int
+
+
+def update(control: Control, by: By, wanted: Update, *, name: str | None, id_: str | None) -> Environment:
+    """Begin the update; the environment as it is then. Raises the API's errors, and changes nothing when it does."""
+    decision = decide(control, wanted, name=name, id_=id_)
+    environment = decision.environment
+    with control.database.write() as db:
+        if the_environment(db, id_=environment.id).status != "Ready":
+            raise errors.not_ready(environment.name)
+        release = environment.release
+        if decision.composed is not None:
+            release = submit.add_release(db, control, environment.id, decision.composed, decision.stored)
+        columns = {"description": wanted.description} if wanted.description is not None else {}
+        columns |= {"platform": wanted.platform} if wanted.platform is not None else {}
+        if columns:
+            environments.update(db, environment.id, **columns)
+        submit.begin(
+            db,
+            control,
+            by,
+            environment,
+            decision.plan,
+            kind="update",
+            release=release,
+            desired=decision.desired,
+            settings=_in_force(control, decision),
+            words=_first_words(environment, wanted, decision),
+        )
+        after = environments.find(db, environment.id)
+    control.wake()
+    return after or environment
+
+
+def decide(control: Control, wanted: Update, *, name: str | None, id_: str | None) -> Decision:
+    with control.database.read() as db:
+        environment = the_environment(db, name=name, id_=id_)
+        if environment.status != "Ready":
+            raise errors.not_ready(environment.name)
+        stored = settings.after(environments.options(db, environment.id), wanted.changes, wanted.removals)
+        label = wanted.version_label or environment.version_label or _attempted(db, environment)
+        version = applications.find_version(db, environment.application, label) if label else None
+        if wanted.version_label is not None and version is None:
+            raise errors.no_version(wanted.version_label)
+        current = brought(db, control.registry, environment.id, environment.release)
+        fleet = members(db, environment.id)
+    before = current.settings if current else None
+    platform = wanted.platform or environment.platform
+    if version is not None:
+        composed = compose.compose(control, version, platform, stored, wanted.changes, before)
+    elif current is not None and label is not None:
+        # The version was deleted after it was deployed; its release still knows everything.
+        composed = compose.recompose(control, current, stored, wanted.changes)
+    else:
+        composed = None
+    if composed is None:
+        return Decision(environment, None, stored, Plan(policy="AllAtOnce", steps=()), environment.desired)
+    desired = wanted_count(composed.settings, environment.desired)
+    return Decision(environment, composed, stored, plan(composed, current, fleet, desired), desired)
+
+
+def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
+    """Fewer instances first, then the release on those that stay, then more instances, which come with the release."""
+    goal = target_of(composed)
+    surplus = max(len(fleet) - desired, 0)
+    steps: list[AnyStep] = capacity.shrink(fleet, surplus) if surplus else []
+    leaving = {slot for step in steps for slot in step.slots}
+    staying = tuple(member for member in fleet if member.id not in leaving)
+    rules = rules_of(composed.settings)
+    change = Plan(policy=rules.policy, steps=())
+    if any(member.digest != goal.digest for member in staying):
+        change = POLICIES[rules.policy](staying, goal, rules)
+        steps += change.steps
+    elif staying and current is not None and health_check(current.settings) != health_check(composed.settings):
+        ids = tuple(member.id for member in staying)
+        steps.append(Register(key="register", slots=ids, words="Tell the balancer how to check the instances"))
+    if desired > len(staying):
+        steps += capacity.grow(desired - len(staying), goal)
+    return Plan(policy=rules.policy, steps=tuple(steps), notes=change.notes, downtime=change.downtime)
+
+
+def target_of(composed: Composed) -> Target:
+    leader = any(command.leader_only for command in composed.content.commands)
+    return Target(composed.content.digest(), once=leader, stop_first=composed.content.stop_first)
+
+
+def rules_of(in_force: Settings) -> Rules:
+    command = "aws:elasticbeanstalk:command"
+    return Rules(
+        policy=in_force.text(command, "DeploymentPolicy"),
+        batch_size=in_force.integer(command, "BatchSize"),
+        batch_is_percentage=in_force.text(command, "BatchSizeType") == "Percentage",
+    )
+
+
+def wanted_count(in_force: Settings, present: int) -> int:
+    """The present number of instances, moved into the bounds of the settings."""
+    least = in_force.integer(settings.GROUP, "MinSize")
+    most = in_force.integer(settings.GROUP, "MaxSize")
+    return max(least, min(present, most))
+
+
+def _attempted(db: sa.Connection, environment: Environment) -> str | None:
+    """The version of the newest release, for an environment in which none has passed yet."""
+    newest = environments.releases(db, environment.id)[:1]
+    return newest[0].version_label if newest and environment.release is None else None
+
+
+def _in_force(control: Control, decision: Decision) -> Settings:
+    if decision.composed is not None:
+        return decision.composed.settings
+    return compose.settings_in_force(control, decision.stored, [])
+
+
+def _first_words(environment: Environment, wanted: Update, decision: Decision) -> list[Said]:
+    words: list[Said] = [("Environment update is starting.", "INFO")]
+    if wanted.changes or wanted.removals:
+        words.append((f"Updating environment {environment.name}'s configuration settings.", "INFO"))
+    if decision.composed is not None:
+        words += [(warning, "WARN") for warning in decision.composed.warnings]
+    if decision.composed is not None and not decision.plan.steps:
+        words.append(("Bundle and settings equal what is running: no instance is touched.", "INFO"))
+    return words

@@ -1,0 +1,330 @@
+"""Dependency layers, as far as the control plane makes them: resolved once, locked by hash, fetched once.
+
+A layer is a lock with one hash for each package and a folder of wheels, from which instances install without network
+(the agent's job `layer`). The same requirements on the same kind of instance run nothing a second time, and of changed
+requirements only what changed is fetched. A layer appears whole: one that was interrupted is made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import platform
+import secrets
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+import uv
+
+from beanpole.fleet.packages import LayerError as LayerError
+from beanpole.fleet.packages import Packages
+from beanpole.platforms import lock
+from beanpole.platforms.bundle import Bundle
+from beanpole.platforms.lock import Entry, Wheel
+from beanpole.platforms.problem import Problem
+from beanpole.platforms.python import requirements_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
+
+    from beanpole.platforms.requirements import Requirements
+    from beanpole.store.blobs import Blobs
+    from beanpole.store.bundles import Manifest
+
+CHUNK = 1024 * 1024
+"""Bytes of a wheel read at a time."""
+
+_OWN = frozenset({"fetched", "entries", "cache"})
+"""Folders below the root that are no layers."""
+
+
+class Release(Protocol):
+    """What a layer is made for: the key that `Layers.key` gave, the Python ("3.11") and processes with a `command`."""
+
+    @property
+    def layer(self) -> str: ...
+    @property
+    def python(self) -> str: ...
+    @property
+    def processes(self) -> Iterable[Any]: ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What an instance needs to install. `target` is where agents of this machine install it."""
+
+    key: str
+    lock: str
+    wheels: Path
+    packages: tuple[Wheel, ...]
+    python: Path
+    target: Path
+    uv: str
+    cache: Path
+
+    def job_arguments(self) -> dict[str, Any]:
+        """Arguments of the agent's job `layer`, for an agent on this machine."""
+        return {
+            "key": self.key,
+            "target": str(self.target),
+            "python": str(self.python),
+            "lock": self.lock,
+            "wheels": str(self.wheels),
+            "uv": self.uv,
+            "cache": str(self.cache),
+        }
+
+
+@dataclass
+class _Run:
+    """A layer in the making, and who listens: the callers that wait for it."""
+
+    task: asyncio.Task[None]
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+
+class Layers:
+    """The layers below `root`: `fetched/KEY` holds what was fetched, `KEY` is where agents of this machine install.
+
+    `pythons` are the interpreters by version; `environment` holds the user's configuration of pip and uv.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        blobs: Blobs,
+        pythons: Mapping[str, Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._root = root
+        self._blobs = blobs
+        self._pythons = pythons
+        self._uv = uv.find_uv_bin()
+        self._packages = Packages(self._uv, os.environ if environment is None else environment)
+        self._machine = "-".join((sys.platform, platform.machine(), *platform.libc_ver()))
+        self._running: dict[str, _Run] = {}
+        for folder in (root, *(root / name for name in _OWN)):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def resolutions(self) -> int:
+        """How often uv was run to resolve."""
+        return self._packages.resolutions
+
+    @property
+    def fetches(self) -> int:
+        """How often pip was run to fetch or build something."""
+        return self._packages.fetches
+
+    def key(self, requirements: Requirements, python: str) -> str:
+        """Names the layer of these requirements for instances on this machine."""
+        return requirements.key(python, self._machine)
+
+    def folder(self, key: str) -> Path:
+        """Where agents of this machine install the layer, whether or not they did."""
+        return self._root / key
+
+    async def ready(self, release: Release, manifest: Manifest, on_line: Callable[[str], None]) -> Layer:
+        """The layer of a release, made now if need be. Raises LayerError; when cancelled, what it started ends.
+
+        Calls for one key at the same time share one run, and each hears its lines.
+        """
+        files = manifest.files
+        bundle = Bundle(files, lambda path: self._blobs.path(files[path]).read_bytes())
+        requirements = requirements_of(bundle, [process.command for process in release.processes])
+        if isinstance(requirements, Problem):
+            raise LayerError(requirements.message, requirements.remedy)
+        return await self.lock_and_fetch(
+            release.layer, requirements, release.python, lambda path: self._blobs.path(files[path]), on_line
+        )
+
+    async def lock_and_fetch(
+        self,
+        key: str,
+        requirements: Requirements,
+        python: str,
+        member: Callable[[str], Path],
+        on_line: Callable[[str], None],
+    ) -> Layer:
+        """As `ready`, for requirements at hand; `member` gives the file on disk for a path in the bundle."""
+        interpreter = self._pythons.get(python)
+        if interpreter is None:
+            raise LayerError(f"Python {python} is not on this machine", "Install it, or choose another platform.")
+        layer = await asyncio.to_thread(self._find, key, interpreter)
+        if layer is not None:
+            return layer
+        await self._shared(key, on_line, lambda say: self._make(key, requirements, interpreter, member, say))
+        layer = await asyncio.to_thread(self._find, key, interpreter)
+        if layer is None:
+            raise LayerError(f"the layer {key} was removed while it was made", "Deploy again.")
+        return layer
+
+    def prune(self, keep: Iterable[str]) -> None:
+        """Remove what was fetched and installed for all keys but these, and what is remembered of wheels gone since.
+
+        The caller knows that no release which runs, or may be returned to, uses one of the others.
+        """
+        kept = {*keep, *self._running, *_OWN}
+        for path in [*self._root.iterdir(), *(self._root / "fetched").iterdir()]:
+            if path.name.lstrip(".").partition(".")[0] in kept:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        for path in (self._root / "entries").iterdir():
+            if not self._blobs.has(_read(path).sha256):
+                path.unlink(missing_ok=True)
+
+    def _find(self, key: str, interpreter: Path) -> Layer | None:
+        folder = self._root / "fetched" / key
+        try:
+            packages = msgspec.json.decode((folder / "layer.json").read_bytes(), type=tuple[Wheel, ...])
+        except FileNotFoundError:
+            return None
+        return Layer(
+            key=key,
+            lock=lock.install_text(packages),
+            wheels=folder / "wheels",
+            packages=packages,
+            python=interpreter,
+            target=self.folder(key),
+            uv=self._uv,
+            cache=self._root / "cache",
+        )
+
+    async def _shared(
+        self,
+        key: str,
+        on_line: Callable[[str], None],
+        make: Callable[[Callable[[str], None]], Coroutine[Any, Any, None]],
+    ) -> None:
+        run = self._running.get(key)
+        if run is None:
+            listeners: list[Callable[[str], None]] = []
+
+            def say(line: str) -> None:
+                for listener in tuple(listeners):
+                    listener(line)
+
+            run = self._running[key] = _Run(asyncio.create_task(make(say), name=f"layer {key[:16]}"), listeners)
+            run.task.add_done_callback(lambda _: self._running.pop(key, None))
+        run.listeners.append(on_line)
+        try:
+            await asyncio.shield(run.task)
+        finally:
+            run.listeners.remove(on_line)
+            if not run.listeners and not run.task.done():
+                run.task.cancel()
+                await asyncio.wait([run.task])
+
+    async def _make(
+        self,
+        key: str,
+        requirements: Requirements,
+        interpreter: Path,
+        member: Callable[[str], Path],
+        say: Callable[[str], None],
+    ) -> None:
+        await asyncio.to_thread(self._remove_leftovers, key)
+        wheels: list[Wheel] = []
+        if not requirements.empty:
+            # Not below the root: uv takes configuration from the folders above the one it runs in.
+            with tempfile.TemporaryDirectory(prefix="beanpole-layer-") as temporary:
+                folder = Path(temporary) / "bundle"
+                await asyncio.to_thread(_lay_out, requirements, member, folder)
+                wheels = await self._wheels(requirements, interpreter, folder, say)
+        await asyncio.to_thread(self._keep, key, wheels)
+
+    async def _wheels(
+        self, requirements: Requirements, interpreter: Path, folder: Path, say: Callable[[str], None]
+    ) -> list[Wheel]:
+        resolved = await self._packages.resolve(requirements, interpreter, folder, say)
+        remembered = {entry: self._remembered(entry, interpreter) for entry in resolved.entries}
+        missing = [entry for entry, wheel in remembered.items() if wheel is None]
+        wheels = [wheel for wheel in remembered.values() if wheel is not None]
+        if missing:
+            fetched = await self._packages.fetch(resolved, missing, interpreter, folder, say)
+            stored = await asyncio.to_thread(self._store, fetched)
+            by_name = {wheel.name: wheel for wheel in stored}
+            for entry in missing:
+                if not entry.is_local and entry.name in by_name:
+                    self._remember(entry, interpreter, by_name[entry.name])
+            wheels += stored
+        if len(wheels) != len(remembered):
+            cause = f"{len(remembered)} packages were resolved and {len(wheels)} fetched"
+            raise LayerError(cause, "This is a mistake of Beanpole's: please report it with the requirement files.")
+        return sorted(wheels, key=lambda wheel: wheel.name)
+
+    def _store(self, folder: Path) -> list[Wheel]:
+        wheels = []
+        for path in sorted(folder.iterdir()):
+            name, version = lock.wheel_name(path.name)
+            with path.open("rb") as file:
+                stored = self._blobs.put(iter(lambda: file.read(CHUNK), b""))
+            wheels.append(Wheel(path.name, name, version, stored.sha256, stored.size))
+        return wheels
+
+    def _keep(self, key: str, wheels: list[Wheel]) -> None:
+        """All or nothing: the folder gets its name when everything is in it and on disk."""
+        staged = self._root / "fetched" / f".{key}.{secrets.token_hex(4)}"
+        (staged / "wheels").mkdir(parents=True, mode=0o700)
+        for wheel in wheels:
+            _link(self._blobs.path(wheel.sha256), staged / "wheels" / wheel.file)
+        with (staged / "layer.json").open("wb") as file:
+            file.write(msgspec.json.encode(wheels))
+            file.flush()
+            os.fsync(file.fileno())
+        staged.rename(self._root / "fetched" / key)
+
+    def _remove_leftovers(self, key: str) -> None:
+        for folder in (self._root / "fetched").glob(f".{key}.*"):
+            shutil.rmtree(folder)
+
+    def _remembered(self, entry: Entry, interpreter: Path) -> Wheel | None:
+        """The wheel that this entry gave before, if it is still there."""
+        path = self._entry_file(entry, interpreter)
+        wheel = _read(path) if not entry.is_local and path.is_file() else None
+        return wheel if wheel is not None and self._blobs.has(wheel.sha256) else None
+
+    def _remember(self, entry: Entry, interpreter: Path, wheel: Wheel) -> None:
+        path = self._entry_file(entry, interpreter)
+        staged = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+        staged.write_bytes(msgspec.json.encode(wheel))
+        staged.replace(path)
+
+    def _entry_file(self, entry: Entry, interpreter: Path) -> Path:
+        """One for each interpreter: a wheel for one Python is none for another."""
+        name = hashlib.sha256(f"{self._machine}\n{interpreter}\n{entry.line}".encode()).hexdigest()
+        return self._root / "entries" / name
+
+
+def _read(path: Path) -> Wheel:
+    return msgspec.json.decode(path.read_bytes(), type=Wheel)
+
+
+def _lay_out(requirements: Requirements, member: Callable[[str], Path], folder: Path) -> None:
+    folder.mkdir()
+    for name, _ in requirements.members:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(member(name), target)
+    for name, text in requirements.texts:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A second name for a file that nobody changes; a copy where the file system has no links."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,85 @@
+"""The folder in which one Beanpole keeps all that it has, and the lock that keeps a second one out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+class HomeUnusable(Exception):
+    """The folder cannot be used; the message says why and what to do."""
+
+
+class Home:
+    """Paths below one folder. Everything in it is private to its owner."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "beanpole.db"
+        self.blobs = root / "blobs"
+        self.objects = root / "objects"
+        self.layers = root / "layers"
+        self.programs = root / "programs"
+        self.instances = root / "instances"
+        self.edge = root / "edge"
+        self.credentials = root / "credentials"
+        self.log = root / "control-plane.log"
+        self.state = root / "control-plane.json"
+        self._lock: int | None = None
+
+    @classmethod
+    def chosen(cls, option: Path | None) -> Home:
+        """`--home`, else BEANPOLE_HOME, else the platform's folder for data."""
+        chosen = option or os.environ.get("BEANPOLE_HOME") or platformdirs.user_data_dir("beanpole")
+        return cls(Path(chosen).expanduser().absolute())
+
+    def make(self) -> None:
+        """Make the folders that are missing. Raises HomeUnusable when it cannot be written."""
+        try:
+            for folder in (self.root, self.programs, self.instances, self.edge):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            probe = self.root / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as problem:
+            raise HomeUnusable(
+                f"the home {self.root} cannot be written: {problem.strerror}. Choose another with --home or BEANPOLE_HOME."
+            ) from problem
+
+    def lock(self) -> None:
+        """Keep other control planes out for as long as this process lives. Raises HomeUnusable when one is running."""
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise HomeUnusable(
+                f"another control plane (pid {holder}) uses the home {self.root}. Stop it with `beanpole down`, or choose "
+                "another home with --home."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def holder(self) -> int | None:
+        """The pid of the control plane that runs on this home, None when none does."""
+        try:
+            descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return int(os.read(descriptor, 20).strip() or b"0") or None
+        finally:
+            os.close(descriptor)
+        return None

@@ -1,0 +1,73 @@
+"""What went wrong, in fields: which instance, which stage, which command, its last lines, and what to do next.
+
+OperationEnded
+├── StepFailed         a step did not do what it promises; carries a Blame
+├── Aborted            somebody asked for it
+└── DeadlinePassed     the operation took longer than it may
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Blame(msgspec.Struct, frozen=True, kw_only=True):
+    """`cause` is one sentence without the instance; `remedy` is what a person can do about it."""
+
+    stage: str
+    cause: str
+    remedy: str = ""
+    instance: str = ""
+    command: str = ""
+    exit_status: int | None = None
+    last_lines: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """Everything but the last lines, in one line."""
+        where = f"[Instance: {self.instance}] " if self.instance else ""
+        command = f" (command: {self.command})" if self.command else ""
+        status = f" Exit status: {self.exit_status}." if self.exit_status is not None else ""
+        cause = self.cause if self.cause.endswith((".", "!", "?")) else f"{self.cause}."
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{where}{self.stage} failed: {cause}{command}{status}{remedy}"
+
+
+class OperationEnded(Exception):
+    """Why the way forward ended. `blame` is what the user is told."""
+
+    def __init__(self, blame: Blame) -> None:
+        super().__init__(blame.line())
+        self.blame = blame
+
+
+class StepFailed(OperationEnded):
+    pass
+
+
+class Aborted(OperationEnded):
+    pass
+
+
+class DeadlinePassed(OperationEnded):
+    pass
+
+
+def aborted() -> Blame:
+    return Blame(stage="Update", cause="it was aborted by request")
+
+
+def too_long() -> Blame:
+    remedy = "Look at the events for the step that took so long; aws:elasticbeanstalk:command Timeout bounds commands."
+    return Blame(stage="Update", cause="it took longer than an operation may take", remedy=remedy)
+
+
+def gave_up(attempts: int) -> Blame:
+    remedy = "Look at the control plane's log for what ended it."
+    return Blame(
+        stage="Update", cause=f"the control plane died {attempts - 1} times while it was under way", remedy=remedy
+    )
+
+
+def not_understood(problem: str) -> Blame:
+    remedy = "It was planned by another version of Beanpole. Deploy again."
+    return Blame(stage="Update", cause=f"its plan cannot be read: {problem}", remedy=remedy)

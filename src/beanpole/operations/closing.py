@@ -1,0 +1,224 @@
+"""How an operation ends, or turns back: one transaction each, with the sentences that clients wait for.
+
+The environment is `Ready` before the closing event can be read, since the user's next command follows at once, and a
+failing sentence comes only when the return is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from beanpole.operations.blame import Aborted, OperationEnded
+from beanpole.operations.brought import brought
+from beanpole.operations.observed import members, target
+
+from beanpole.policies import plan as plans
+from beanpole.policies import rollback
+from beanpole.policies.plan import Plan
+from beanpole.store import applications, environments, events, operations
+from beanpole.store.events import Subject
+from beanpole.store.operations import holding
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from beanpole.operations.work import Parts
+    from beanpole.store.environments import Environment
+    from beanpole.store.events import Severity
+    from beanpole.store.operations import Operation
+
+SUCCEEDED = "Environment update completed successfully."
+TERMINATED = "terminateEnvironment completed successfully."
+APPLICATION_DELETED = "The application has been deleted successfully."
+REVERTED = "The environment was reverted to the previous configuration setting."
+NOT_LAUNCHED = "Failed to launch environment."
+NOT_DEPLOYED = "Failed to deploy application."
+NOT_CONFIGURED = "Failed to deploy configuration."
+NOT_TERMINATED = "Update environment operation is complete, but with errors. The environment could not be terminated."
+
+
+class Closing:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def succeeded(self, held: Operation) -> bool:
+        """Close it as succeeded. False when an abort was accepted in the meantime: then nothing is written."""
+        return await asyncio.to_thread(self._succeeded, held)
+
+    async def turn(self, held: Operation, ended: OperationEnded) -> Operation:
+        """From forward to return: the way back is planned from what is observed, and the cause is told.
+
+        What the system itself began and a user's request ended has no way back; it is closed here.
+        """
+        return await asyncio.to_thread(self._turn, held, ended)
+
+    async def returned(self, held: Operation) -> None:
+        await asyncio.to_thread(self._returned, held)
+
+    def _succeeded(self, held: Operation) -> bool:
+        database = self._parts.database
+        with holding(database, held) as db:
+            if not operations.finish(db, held, database.now_ms(), "succeeded"):
+                return False
+            environment, say = self._speaker(db, held)
+            if held.kind == "terminate":
+                self._terminated(db, environment)
+                say(TERMINATED)
+                self._delete_application(db, environment.application)
+                return True
+            self._accept(db, held, environment)
+            if held.kind == "create":
+                say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
+                say(f"Successfully launched environment: {environment.name}")
+            elif held.origin == "user":
+                if _version_changed(db, held):
+                    say("New application version was deployed to running EC2 instances.")
+                say(SUCCEEDED)
+        return True
+
+    def _accept(self, db: sa.Connection, held: Operation, environment: Environment) -> None:
+        """The release, its settings and the number of instances are the environment's from now on."""
+        now = self._parts.database.now_ms()
+        columns: dict[str, object] = {"status": "Ready", "updated_at": now}
+        if held.desired is not None:
+            columns["desired"] = held.desired
+        release = environments.find_release(db, environment.id, held.release)
+        if release is not None:
+            columns |= {"release": release.number, "version_label": release.version_label}
+            stored = msgspec.json.decode(release.settings, type=list[tuple[str, str, str, str]])
+            environments.put_options(db, environment.id, {(ns, name, of): value for ns, name, of, value in stored})
+            if release.passed_at is None:
+                environments.update_release(db, environment.id, release.number, passed_at=now)
+        environments.update(db, environment.id, **columns)
+
+    def _terminated(self, db: sa.Connection, environment: Environment) -> None:
+        now = self._parts.database.now_ms()
+        environments.update(
+            db,
+            environment.id,
+            status="Terminated",
+            cname_prefix=None,
+            health="Unknown",
+            causes="[]",
+            desired=0,
+            terminated_at=now,
+            updated_at=now,
+        )
+
+    def _delete_application(self, db: sa.Connection, name: str) -> None:
+        """The last environment of an application that is being deleted is gone: so is the application."""
+        application = applications.find(db, name)
+        if application is None or application.deleting is None or environments.listed(db, application=name):
+            return
+        applications.remove(db, name)
+        subject = Subject(application=name, request_id=application.deleting)
+        events.say(db, self._parts.database.now_ms(), subject, APPLICATION_DELETED)
+
+    def _turn(self, held: Operation, ended: OperationEnded) -> Operation:
+        database = self._parts.database
+        outcome: operations.Outcome = "aborted" if isinstance(ended, Aborted) else "failed"
+        error = msgspec.json.encode(ended.blame).decode()
+        with holding(database, held) as db:
+            environment, say = self._speaker(db, held)
+            if held.origin == "system" and outcome == "aborted":
+                operations.finish(db, held, database.now_ms(), outcome, error)
+                return _reread(db, held)
+            for line in ended.blame.last_lines[-5:]:
+                say(f"[Instance: {ended.blame.instance}] {line}" if ended.blame.instance else line, "INFO")
+            if outcome == "failed":
+                say(ended.blame.line(), "ERROR")
+            if held.origin == "user" and held.kind != "create" and held.kind != "terminate":
+                environments.update(db, environment.id, status="Aborting" if outcome == "aborted" else "Updating")
+            plan = self._way_back(db, held, outcome)
+            operations.turn(db, held, plans.encode(plan), outcome, error)
+            return _reread(db, held)
+
+    def _way_back(self, db: sa.Connection, held: Operation, outcome: str) -> Plan:
+        old = brought(db, self._parts.registry, held.environment_id, held.previous)
+        new = brought(db, self._parts.registry, held.environment_id, held.release)
+        wanted = new.settings.boolean("beanpole:deployment", "AutoRollback") if new else True
+        if held.kind == "terminate" or (not wanted and outcome == "failed"):
+            return Plan(policy="Rollback", steps=())
+        launched = tuple(
+            result["instance"] for key, result in operations.journal_of(db, held.id).items() if key.endswith("/bind")
+        )
+        goal = target(old, prepare=False) if old is not None else None
+        return rollback.plan(members(db, held.environment_id), launched, goal)
+
+    def _returned(self, held: Operation) -> None:
+        database = self._parts.database
+        with holding(database, held) as db:
+            environment, say = self._speaker(db, held)
+            operations.finish(db, held, database.now_ms(), held.outcome or "failed", held.error)
+            if held.origin == "user":
+                environments.update(db, environment.id, status="Ready", updated_at=database.now_ms())
+            self._tell_where_it_stands(db, held, say)
+            if held.origin == "user":
+                say(*_verdict(db, held))
+
+    def _tell_where_it_stands(self, db: sa.Connection, held: Operation, say: Say) -> None:
+        if held.kind in ("create", "terminate"):
+            return
+        old = brought(db, self._parts.registry, held.environment_id, held.previous)
+        fleet = members(db, held.environment_id)
+        if old is None or not fleet:
+            return
+        astray = [member.id for member in fleet if member.digest != old.digest]
+        where = f"release {old.number} (version {old.version_label})"
+        if not astray:
+            say(f"Every instance serves {where}.")
+        else:
+            say(f"These instances do not serve {where}: {', '.join(astray)}. The others do.", "ERROR")
+        if any(key.startswith("forward/once/") for key in operations.journal_of(db, held.id)):
+            say(
+                "The leader-only commands had run before the deployment ended. What they changed, such as a database "
+                "schema, was not undone.",
+                "WARN",
+            )
+
+    def _speaker(self, db: sa.Connection, held: Operation) -> tuple[Environment, Say]:
+        environment = environments.find(db, held.environment_id)
+        if environment is None:
+            raise LookupError(f"operation {held.id} of an unknown environment {held.environment_id}")
+        return environment, Say(self._parts, db, held, environment)
+
+
+class Say:
+    """Writes events of one operation in one transaction."""
+
+    def __init__(self, parts: Parts, db: sa.Connection, held: Operation, environment: Environment) -> None:
+        self._parts = parts
+        self._db = db
+        release = environments.find_release(db, environment.id, held.release)
+        label = release.version_label if release else None
+        self._subject = Subject(environment.application, environment.id, environment.name, label, held.request_id)
+
+    def __call__(self, message: str, severity: Severity = "INFO") -> None:
+        events.say(self._db, self._parts.database.now_ms(), self._subject, message, severity)
+
+
+def _verdict(db: sa.Connection, held: Operation) -> tuple[str, Severity]:
+    """The one sentence that ends a client's wait in failure."""
+    if held.kind == "terminate":
+        return NOT_TERMINATED, "ERROR"
+    if held.kind == "create":
+        return NOT_LAUNCHED, "ERROR"
+    if held.outcome == "aborted":
+        return REVERTED, "INFO"
+    return (NOT_DEPLOYED if _version_changed(db, held) else NOT_CONFIGURED), "ERROR"
+
+
+def _version_changed(db: sa.Connection, held: Operation) -> bool:
+    new = environments.find_release(db, held.environment_id, held.release)
+    old = environments.find_release(db, held.environment_id, held.previous)
+    return new is not None and (old is None or new.version_label != old.version_label)
+
+
+def _reread(db: sa.Connection, held: Operation) -> Operation:
+    found = operations.find(db, held.id)
+    if found is None:
+        raise LookupError(f"operation {held.id} is gone")
+    return found

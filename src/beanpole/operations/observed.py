@@ -1,0 +1,34 @@
+"""The fleet of an environment as it is now: what plans are made from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.policies.change import Member, Target
+from beanpole.store import instances
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from beanpole.operations.work import Brought
+
+
+def members(db: sa.Connection, environment_id: str) -> tuple[Member, ...]:
+    """Every instance that is not on its way out, oldest first, with the release that gets its requests."""
+    serving = {
+        endpoint.instance_id: endpoint.digest
+        for endpoint in instances.endpoints(db, environment_id)
+        if endpoint.state == "serving"
+    }
+    return tuple(
+        Member(instance.id, serving.get(instance.id))
+        for instance in instances.listed(db, environment_id)
+        if instance.state != "terminating"
+    )
+
+
+def target(release: Brought, *, prepare: bool = True) -> Target:
+    """`prepare=False`: it comes back to instances that have it, so no command of the user runs."""
+    content = release.content
+    leader = any(command.leader_only for command in content.commands)
+    return Target(release.digest, once=prepare and leader, prepare=prepare, stop_first=content.stop_first)

@@ -1,0 +1,134 @@
+"""One phase of an operation, forward or return: its plan's steps in order, the slots of each step in parallel.
+
+Journal keys are `PHASE/STEP/begin` and `PHASE/STEP/SLOT`. An entry and the events that belong to it are written in one
+transaction, so that a restart repeats neither work nor words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from beanpole.operations.blame import Blame, StepFailed
+from beanpole.operations.board import Progress
+from beanpole.operations.brought import brought
+from beanpole.operations.steps import HANDLERS
+from beanpole.operations.words import begin_events
+from beanpole.operations.work import Work
+from beanpole.store import environments, events, instances
+from beanpole.store.operations import holding, journal_of, record
+
+if TYPE_CHECKING:
+    from beanpole.operations.work import Parts
+    from beanpole.policies.plan import AnyStep, Plan
+    from beanpole.store.events import Severity
+    from beanpole.store.operations import Operation
+
+
+class Phase:
+    def __init__(self, parts: Parts, held: Operation, name: str, plan: Plan) -> None:
+        self._parts = parts
+        self._held = held
+        self._name = name
+        self._plan = plan
+        with parts.database.read() as db:
+            environment = environments.find(db, held.environment_id)
+            if environment is None:
+                raise LookupError(f"operation {held.id} of an unknown environment {held.environment_id}")
+            self._environment = environment
+            self._journal = journal_of(db, held.id)
+            number = held.release if name == "forward" else held.previous
+            self._brought = brought(db, self._parts.registry, held.environment_id, number)
+        self.subject = events.Subject(
+            environment.application,
+            environment.id,
+            environment.name,
+            self._brought.version_label if self._brought else None,
+            held.request_id,
+        )
+
+    async def run(self) -> None:
+        """Carry out what the journal does not have yet. Raises StepFailed on the way forward only."""
+        for step in self._plan.steps:
+            await self._begin(step)
+            # A task group, so that one slot's failure ends the work on its siblings before the return starts.
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for slot in step.slots:
+                        if f"{self._name}/{step.key}/{slot}" not in self._journal:
+                            group.create_task(self._slot(step, slot))
+            except* StepFailed as failures:
+                raise _worst(failures) from failures
+
+    async def _begin(self, step: AnyStep) -> None:
+        key = f"{self._name}/{step.key}/begin"
+        if key not in self._journal:
+            await self._write(key, {}, begin_events(step, self._names(step.slots), self._held, self._plan))
+
+    async def _slot(self, step: AnyStep, slot: str) -> None:
+        board, held = self._parts.board, self._held
+        if self._left_behind(slot):
+            return
+        work = Work(self._parts, held, self._environment, self._name, step, slot, self._bound(slot), self._brought)
+        board.put(held.id, step.key, slot, Progress("running"))
+        try:
+            result = await HANDLERS[type(step)](work)
+        except StepFailed as failure:
+            board.put(held.id, step.key, slot, Progress("failed", failure.blame.cause))
+            if self._name == "forward":
+                raise
+            await self._leave_behind(work, step, slot, failure.blame)
+            return
+        await self._write(f"{self._name}/{step.key}/{slot}", result, work.events)
+        board.put(held.id, step.key, slot, Progress("done"))
+
+    async def _leave_behind(self, work: Work, step: AnyStep, slot: str, blame: Blame) -> None:
+        """On the way back: this instance gets no requests, and the others go on without it."""
+        with work.writing() as db:
+            instances.drain(db, work.now(), work.instance, keep=None)
+            instances.update(db, work.instance, release=None)
+        await self._parts.edge.apply()
+        words = f"{blame.line()} The instance is out of rotation until it can follow."
+        result = {"behind": msgspec.to_builtins(blame)}
+        await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
+
+    async def _write(self, key: str, result: dict[str, Any], said: list[tuple[str, Severity]]) -> None:
+        await asyncio.to_thread(self._write_now, key, result, said)
+
+    def _write_now(self, key: str, result: dict[str, Any], said: list[tuple[str, Severity]]) -> None:
+        database = self._parts.database
+        with holding(database, self._held) as db:
+            record(db, self._held, database.now_ms(), key, result)
+            for message, severity in said:
+                events.say(db, database.now_ms(), self.subject, message, severity)
+        self._journal[key] = result
+
+    def _bound(self, slot: str) -> str:
+        """The instance that the slot stands for; '' before its Launch step."""
+        if not slot.startswith("new-"):
+            return slot
+        for key, result in self._journal.items():
+            if key.endswith((f"/{slot}", f"/{slot}/bind")) and "instance" in result:
+                return str(result["instance"])
+        return ""
+
+    def _names(self, slots: tuple[str, ...]) -> list[str]:
+        return [self._bound(slot) or slot for slot in slots]
+
+    def _left_behind(self, slot: str) -> bool:
+        return any("behind" in result for key, result in self._journal.items() if key.endswith(f"/{slot}") and result)
+
+
+def _worst(failures: BaseExceptionGroup[StepFailed]) -> StepFailed:
+    """The first failure, and in its remedy how many other instances failed alike."""
+    leaves = [failure for failure in _flat(failures)]
+    return leaves[0]
+
+
+def _flat(group: BaseExceptionGroup[StepFailed]) -> list[StepFailed]:
+    found: list[StepFailed] = []
+    for each in group.exceptions:
+        found += _flat(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found

@@ -1,0 +1,94 @@
+"""Fetch, Once and Prepare: the release arrives on an instance and is made ready there, while the old one serves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beanpole.fleet.layers import LayerError
+from beanpole.operations.blame import Blame, StepFailed
+from beanpole.operations.release import Process, commands_for
+from beanpole.platforms.ports import localize
+from beanpole.platforms.procfile import WEB
+from beanpole.store.bundles import Manifest
+
+if TYPE_CHECKING:
+    from beanpole.operations.work import Work
+
+FETCH_TIMEOUT = 600.0
+"""Seconds for the bundle's files to be on an instance."""
+
+LAYER_TIMEOUT = 1200.0
+"""Seconds for a dependency layer to be installed from the wheels that were fetched."""
+
+ENGINE_GRACE = 240
+"""Seconds that Elastic Beanstalk adds to the command time-out of the option settings."""
+
+
+async def fetch(work: Work) -> dict[str, Any]:
+    content = work.release.content
+    manifest = manifest_of(work)
+    try:
+        work.progress("resolving dependencies")
+        layer = await work.parts.layers.ready(content, manifest, lambda words: work.progress(words))
+    except LayerError as problem:
+        # Nothing was sent anywhere yet, so no instance is to blame.
+        blame = Blame(stage="Fetch", cause=problem.cause, remedy=problem.remedy, last_lines=tuple(problem.last_lines))
+        raise StepFailed(blame) from problem
+    await work.job(
+        "fetch",
+        {"release": work.release.digest, "manifest": manifest.rows(), "source": str(work.parts.blobs.root)},
+        FETCH_TIMEOUT,
+    )
+    installed = await work.job("layer", layer.job_arguments(), LAYER_TIMEOUT)
+    return {"installed": installed.get("installed", 0)}
+
+
+async def once(work: Work) -> dict[str, Any]:
+    commands = commands_for(work.release.content, leader=True)
+    await work.job("run", run_arguments(work, "Once", commands), command_timeout(work), repeat=False)
+    return {"commands": [command["name"] for command in commands]}
+
+
+async def prepare(work: Work) -> dict[str, Any]:
+    content = work.release.content
+    commands = commands_for(content, leader=False)
+    if commands:
+        await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work))
+    await work.job("prepare", prepare_arguments(work), FETCH_TIMEOUT)
+    return {"commands": [command["name"] for command in commands]}
+
+
+def manifest_of(work: Work) -> Manifest:
+    return Manifest.from_json(work.parts.blobs.path(work.release.content.manifest).read_text())
+
+
+def prepare_arguments(work: Work) -> dict[str, Any]:
+    content = work.release.content
+    return {
+        "release": work.release.digest,
+        "processes": [{"name": process.name, "command": _command(work, process)} for process in content.processes],
+        "environment": content.environment,
+        "layer": str(work.parts.layers.folder(content.layer)),
+    }
+
+
+def _command(work: Work, process: Process) -> str:
+    """A hard-coded port is everybody's on one machine: there each instance listens on its own address instead."""
+    if process.name == WEB and work.release.content.fixed_port and work.parts.fleet.shared_machine:
+        return localize(process.command, work.parts.fleet.address(work.instance))
+    return process.command
+
+
+def run_arguments(work: Work, stage: str, commands: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "release": work.release.digest,
+        "stage": stage,
+        "commands": commands,
+        "environment": work.release.content.environment,
+        "layer": str(work.parts.layers.folder(work.release.content.layer)),
+        "timeout": command_timeout(work),
+    }
+
+
+def command_timeout(work: Work) -> float:
+    return work.settings.integer("aws:elasticbeanstalk:command", "Timeout") + ENGINE_GRACE

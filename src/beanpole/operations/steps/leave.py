@@ -1,0 +1,76 @@
+"""Drain, Leave and Terminate: a release, or a whole instance, goes without losing a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beanpole.store import instances
+
+if TYPE_CHECKING:
+    from beanpole.operations.work import Work
+
+DRAIN_DELAY = ("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay")
+
+STOP_TIMEOUT = 30.0
+"""Seconds that an agent may take to stop processes, beyond the grace that they are given."""
+
+
+async def drain(work: Work) -> dict[str, Any]:
+    """Everything on the instance but the release of this phase."""
+    cut = await leave(work, keep=work.release.digest)
+    await stop_others(work, None)
+    return {"cut": cut}
+
+
+async def leave_rotation(work: Work) -> dict[str, Any]:
+    return {"cut": await leave(work, keep=None)}
+
+
+async def terminate(work: Work) -> dict[str, Any]:
+    await work.parts.fleet.terminate(work.instance)
+    with work.writing() as db:
+        instances.remove(db, work.instance)
+    await work.parts.edge.apply()
+    work.say(f"Removed instance [{work.instance}] from your environment.")
+    return {}
+
+
+async def leave(work: Work, *, keep: str | None) -> int:
+    """No new requests to releases other than `keep`; wait until they have none or the drain deadline is over.
+
+    Answers how many requests were still running at the deadline. They will be cut, and the user is told.
+    """
+    with work.writing() as db:
+        instances.drain(db, work.now(), work.instance, keep=keep)
+    await work.parts.edge.apply()
+    leaving = [endpoint for endpoint in work.endpoints() if endpoint.digest != keep]
+    delay = drain_delay(work)
+    cut = 0
+    for endpoint in leaving:
+        left = endpoint.since / 1000 + delay - work.now() / 1000
+        work.progress("letting requests end")
+        cut += await work.parts.edge.idle(work.environment.id, endpoint.address, endpoint.port, max(left, 0.0))
+    if cut:
+        work.say(
+            f"[Instance: {work.instance}] {cut} requests or connections were still open after the drain deadline of "
+            f"{delay:.0f} seconds (DeregistrationDelay) and were cut.",
+            "WARN",
+        )
+    with work.writing() as db:
+        for endpoint in leaving:
+            instances.remove_endpoint(db, work.instance, endpoint.digest)
+    await work.parts.edge.apply()
+    return cut
+
+
+async def stop_others(work: Work, names: list[str] | None) -> None:
+    """Stop the processes of those names (None: all) of every release but the one of this phase."""
+    grace = work.settings.seconds("beanpole:deployment", "StopGrace")
+    running = (await work.state())["processes"]
+    for digest in sorted({process["release"] for process in running} - {work.release.digest}):
+        await work.job("stop", {"release": digest, "names": names, "grace": grace}, grace + STOP_TIMEOUT, name=digest)
+
+
+def drain_delay(work: Work) -> float:
+    """Seconds; an environment without a release has nothing to drain."""
+    return float(work.settings.integer(*DRAIN_DELAY)) if work.brought is not None else 0.0

@@ -1,0 +1,1 @@
+"""Settings: which options exist, which values they take, and which value is in force. PURE."""

@@ -1,0 +1,93 @@
+"""Platforms by all their names: branch, ARN, solution stack, and the short forms that clients accept.
+
+The names are those of Elastic Beanstalk's Python platforms on Amazon Linux 2023, because clients parse them and because
+they state whose contract of paths, hooks and variables we keep. They do not say what the servers run.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+VERSION = "4.1.0"
+"""Of the contract that we keep. Above 2.0.10, so that the EB CLI turns enhanced health and its deployments table on."""
+
+SYSTEM = "64bit Amazon Linux 2023"
+FAMILY = "Python"
+
+_ARN = re.compile(r"arn:[^:]+:elasticbeanstalk:([^:]*):(\d*):platform/([^/]+)/(\d+\.\d+\.\d+)")
+_PYTHON = re.compile(r"\d+\.\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """One Python version, as "3.11". The branch is the name that the store keeps."""
+
+    python: str
+    version: str = VERSION
+    family: str = FAMILY
+
+    @property
+    def shorthand(self) -> str:
+        return f"{self.family} {self.python}"
+
+    @property
+    def branch(self) -> str:
+        return f"{self.shorthand} running on {SYSTEM}"
+
+    @property
+    def solution_stack(self) -> str:
+        return f"{SYSTEM} v{self.version} running {self.shorthand}"
+
+    def arn(self, region: str) -> str:
+        return f"arn:aws:elasticbeanstalk:{region}::platform/{self.branch}/{self.version}"
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Higher is newer."""
+        return tuple(int(part) for part in self.python.split("."))
+
+    def is_called(self, name: str) -> bool:
+        """Whether `name` is a full or short name of exactly this platform, in any case: "python-3.11" is one."""
+        names = (self.branch, self.solution_stack, self.shorthand, self.shorthand.replace(" ", "-"))
+        return name.strip().lower() in {known.lower() for known in names}
+
+
+class Platforms:
+    """What this Beanpole offers: one platform for each Python version that instances have, newest first."""
+
+    def __init__(self, pythons: Iterable[str]) -> None:
+        """`pythons` are versions as "3.11" or "3.11.7". ValueError for anything else."""
+        platforms = {Platform(_minor(version)) for version in pythons}
+        self._platforms = tuple(sorted(platforms, key=lambda platform: platform.order, reverse=True))
+
+    def __iter__(self) -> Iterator[Platform]:
+        return iter(self._platforms)
+
+    def __len__(self) -> int:
+        return len(self._platforms)
+
+    def named(self, name: str) -> Platform | None:
+        """By branch, solution stack or short name; the family alone ("Python") means the newest."""
+        if name.strip().lower() == FAMILY.lower():
+            return next(iter(self._platforms), None)
+        return next((platform for platform in self._platforms if platform.is_called(name)), None)
+
+    def by_arn(self, arn: str, region: str) -> Platform | None:
+        """By ARN. Another region, a custom platform (with an account) or another version is not ours: None."""
+        match = _ARN.fullmatch(arn)
+        if match is None or match[1] != region or match[2]:
+            return None
+        platform = next((platform for platform in self._platforms if platform.branch == match[3]), None)
+        return platform if platform and platform.version == match[4] else None
+
+
+def _minor(version: str) -> str:
+    match = _PYTHON.match(version)
+    if match is None:
+        raise ValueError(f"not a Python version: {version!r}")
+    return match[0]

@@ -1,0 +1,39 @@
+"""Changing the number of instances: new ones come with a release, surplus ones leave without losing a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.policies.deployment import Slots, arrive, batch, count
+from beanpole.policies.plan import AnyStep, Launch, Leave, Terminate
+
+if TYPE_CHECKING:
+    from beanpole.policies.change import Member, Target
+
+
+def grow(number: int, target: Target | None, first: int = 1) -> list[AnyStep]:
+    """Launch `number` instances and bring the release to them, if there is one. `first` numbers the slots."""
+    slots = tuple(f"new-{at}" for at in range(first, first + number))
+    steps: list[AnyStep] = [Launch(key="launch", slots=slots, words=f"Launch {count(slots)}")]
+    if target is not None:
+        steps += [_named(step, "join") for step in (*arrive(slots, target), *batch(1, 1, slots, target))]
+    return steps
+
+
+def shrink(members: tuple[Member, ...], number: int) -> list[AnyStep]:
+    """Remove `number` instances: first those that serve nothing, then the newest ones (`members` are oldest first)."""
+    order = sorted(range(len(members)), key=lambda at: (members[at].digest is not None, -at))
+    return remove(tuple(members[at].id for at in order[:number]))
+
+
+def remove(slots: Slots) -> list[AnyStep]:
+    return [
+        Leave(key="leave", slots=slots, words=f"Take {count(slots)} out of rotation and let the requests end"),
+        Terminate(key="terminate", slots=slots, words=f"Remove {count(slots)}"),
+    ]
+
+
+def _named(step: AnyStep, prefix: str) -> AnyStep:
+    return type(step)(
+        **{name: getattr(step, name) for name in step.__struct_fields__} | {"key": f"{prefix}-{step.key}"}
+    )

@@ -1,0 +1,70 @@
+"""The steps that every policy in place is made of, so that the policies' own files say only what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.policies.plan import Activate, AnyStep, Drain, Fetch, Finish, Gate, Once, Preflight, Prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from beanpole.policies.change import Target
+
+Slots = tuple[str, ...]
+
+
+def arrive(slots: Slots, target: Target) -> list[AnyStep]:
+    """Everywhere at once, before anything is switched anywhere."""
+    steps: list[AnyStep] = [
+        Preflight(key="preflight", slots=slots, words=f"Look whether the release has room on {count(slots)}"),
+        Fetch(key="fetch", slots=slots, words=f"Bring bundle and dependencies to {count(slots)}"),
+    ]
+    if target.once:
+        steps.append(Once(key="once", slots=slots[:1], words=f"Run the leader-only commands on {slots[0]}"))
+    return steps
+
+
+def replace(batches: Sequence[Slots], target: Target) -> list[AnyStep]:
+    """Batch after batch onto the release; the old one stays, drained but alive, until all batches have passed.
+
+    That keeps the way back short as long as it may be needed, and lets long requests end while the next batch starts.
+    """
+    steps: list[AnyStep] = []
+    for number, slots in enumerate(batches, 1):
+        steps += batch(number, len(batches), slots, target)
+    steps.append(drain(tuple(slot for slots in batches for slot in slots)))
+    return steps
+
+
+def batch(number: int, of: int, slots: Slots, target: Target) -> list[AnyStep]:
+    name = f"batch {number} of {of}: {count(slots)}"
+    first = target.stop_first is not None
+    how = "Stop the old release, start the new one" if first else "Start the new release beside the old one and switch"
+    steps: list[AnyStep] = []
+    if target.prepare:
+        steps.append(Prepare(key=f"prepare-{number}", slots=slots, words=f"Prepare ({name})"))
+    return [
+        *steps,
+        Activate(key=f"activate-{number}", slots=slots, batch=number, stop_first=first, words=f"{how} ({name})"),
+        Gate(key=f"gate-{number}", slots=slots, batch=number, words=f"Check that it stays well ({name})"),
+        Finish(key=f"finish-{number}", slots=slots, batch=number, words=f"Make it the release of record ({name})"),
+    ]
+
+
+def drain(slots: Slots) -> AnyStep:
+    return Drain(key="drain", slots=slots, words=f"Let the old release finish its requests on {count(slots)}, stop it")
+
+
+def count(slots: Slots) -> str:
+    return "1 instance" if len(slots) == 1 else f"{len(slots)} instances"
+
+
+def stop_first_notes(target: Target, several: bool) -> tuple[tuple[str, ...], bool]:
+    """The sentences about stop-first, and whether there will be downtime."""
+    if target.stop_first is None:
+        return (), False
+    reason = f"Stop-first: {target.stop_first}"
+    if several:
+        return (f"{reason}. The other instances serve meanwhile.",), False
+    return (f"{reason}. No other instance can take over: requests fail until the new release answers.",), True

@@ -1,0 +1,112 @@
+"""A plan: what a change will do, decided before anything is done, and stored so that a restart resumes this very plan.
+
+A plan is a list of steps. Steps are barriers; inside a step the slots go in parallel. A slot is an instance that
+exists (`i-…`) or one that a Launch step will bind (`new-1`). Keys are stable within a plan: the journal knows the work
+by them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA = 1
+"""Raised when a step's meaning changes. A stored plan of an unknown schema is not carried on but returned from."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What happens to some slots before the next step begins. `words` is one line for a person."""
+
+    key: str
+    slots: tuple[str, ...]
+    words: str
+
+
+class Preflight(Step, frozen=True, kw_only=True, tag=True):
+    """Look whether the release has room on each instance. Changes nothing."""
+
+
+class Launch(Step, frozen=True, kw_only=True, tag=True):
+    """Make the instances that the slots will stand for."""
+
+
+class Fetch(Step, frozen=True, kw_only=True, tag=True):
+    """The bundle and its dependency layer arrive and are verified by hash. No user code runs."""
+
+
+class Once(Step, frozen=True, kw_only=True, tag=True):
+    """Leader-only commands, on the one slot. Never repeated by a retry, never part of a return."""
+
+
+class Prepare(Step, frozen=True, kw_only=True, tag=True):
+    """What runs before the switch on each instance: container commands."""
+
+
+class Activate(Step, frozen=True, kw_only=True, tag=True):
+    """Start the release, prove that it answers, send requests to it and no new ones to the old one.
+
+    Stop-first: the old one is drained and stopped before the new one starts, because both cannot run at once.
+    """
+
+    batch: int
+    stop_first: bool = False
+
+
+class Gate(Step, frozen=True, kw_only=True, tag=True):
+    """Consecutive passing checks of the release on each instance."""
+
+    batch: int
+
+
+class Finish(Step, frozen=True, kw_only=True, tag=True):
+    """Other processes than `web` go over to the release, and it becomes what the instance starts at boot."""
+
+    batch: int
+
+
+class Drain(Step, frozen=True, kw_only=True, tag=True):
+    """Wait until nothing else than the release has requests, or the drain deadline is over; stop the rest."""
+
+
+class Register(Step, frozen=True, kw_only=True, tag=True):
+    """The balancer learns how the settings want these instances checked. No instance is touched."""
+
+
+class Leave(Step, frozen=True, kw_only=True, tag=True):
+    """No new requests to these instances; wait until they have none, or the drain deadline is over."""
+
+
+class Terminate(Step, frozen=True, kw_only=True, tag=True):
+    """Stop everything on the instances and remove them."""
+
+
+AnyStep = Preflight | Launch | Fetch | Once | Prepare | Activate | Gate | Finish | Drain | Register | Leave | Terminate
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """`notes` are sentences that a person should read before consenting: reasons, exclusions, expected downtime."""
+
+    policy: str
+    steps: tuple[AnyStep, ...]
+    notes: tuple[str, ...] = ()
+    downtime: bool = False
+    """Whether requests will fail for a while although nothing goes wrong."""
+    schema: int = SCHEMA
+
+
+class UnknownPlan(Exception):
+    """The stored plan was written by a Beanpole that this one does not understand."""
+
+
+def encode(plan: Plan) -> str:
+    return msgspec.json.encode(plan).decode()
+
+
+def decode(text: str) -> Plan:
+    """Read a stored plan. Raises UnknownPlan for another schema or an unknown kind of step."""
+    try:
+        plan = msgspec.json.decode(text, type=Plan)
+    except msgspec.DecodeError as problem:
+        raise UnknownPlan(str(problem)) from problem
+    if plan.schema != SCHEMA:
+        raise UnknownPlan(f"plan of schema {plan.schema}, this Beanpole knows {SCHEMA}")
+    return plan

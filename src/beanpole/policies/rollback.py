@@ -1,0 +1,39 @@
+"""The way back, decided from what is observed and not from what was planned.
+
+Every instance that does not serve the old release goes to it, at once and start-first: the old release is on the
+instance, mostly still running. What this operation launched goes away. Nothing is fetched anew, no leader-only command
+runs.
+"""
+
+from __future__ import annotations
+
+from beanpole.policies.change import Member, Target
+from beanpole.policies.deployment import batch, drain
+from beanpole.policies.plan import AnyStep, Leave, Plan, Terminate
+
+
+def plan(members: tuple[Member, ...], launched: tuple[str, ...], target: Target | None) -> Plan:
+    """`launched`: instances that the operation itself made. `target`: what to go back to, None when there was nothing."""
+    staying = tuple(member for member in members if member.id not in launched)
+    astray = tuple(member for member in staying if target and member.digest != target.digest)
+    steps: list[AnyStep] = []
+    if target is not None:
+        groups = _groups(astray, target)
+        for number, slots in enumerate(groups, 1):
+            steps += batch(number, len(groups), slots, target)
+    if target is not None and staying:
+        steps.append(drain(tuple(member.id for member in staying)))
+    if launched and target is not None:
+        steps.append(Leave(key="leave", slots=launched, words="Take the new instances out of rotation"))
+        steps.append(Terminate(key="terminate", slots=launched, words="Remove the new instances"))
+    return Plan(policy="Rollback", steps=tuple(steps))
+
+
+def _groups(astray: tuple[Member, ...], target: Target) -> list[tuple[str, ...]]:
+    """All at once. Stop-first: those that serve nothing first, then the others in halves."""
+    if target.stop_first is None:
+        return [tuple(member.id for member in astray)] if astray else []
+    idle = tuple(member.id for member in astray if member.digest is None)
+    serving = tuple(member.id for member in astray if member.digest is not None)
+    half = (len(serving) + 1) // 2
+    return [group for group in (idle, serving[:half], serving[half:]) if group]

@@ -1,0 +1,1 @@
+"""Our own service: what Elastic Beanstalk's API has no words for. Plans, releases, live progress, counted requests."""

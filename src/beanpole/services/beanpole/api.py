@@ -1,0 +1,195 @@
+"""The operations of our own service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from beanpole import __version__
+from beanpole.control import rollback, update
+from beanpole.control.context import By, Control, the_environment
+from beanpole.services.beanpole import shapes
+from beanpole.services.elasticbeanstalk.shapes import moment
+from beanpole.store import environments, instances, operations
+
+if TYPE_CHECKING:
+    from beanpole.aws.call import Call, Handler
+    from beanpole.fleet.local import LocalFleet
+    from beanpole.operations.board import Board
+    from beanpole.services.elasticbeanstalk.environments import Environments
+
+T = TypeVar("T")
+
+ANSWER_LIMIT = 20.0
+"""Seconds that a call may wait for an agent."""
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """Where this one is; what `beanpole status` shows."""
+
+    home: str
+    api: str
+    balancer: str
+
+
+class Beanpole:
+    def __init__(
+        self,
+        control: Control,
+        fleet: LocalFleet,
+        board: Board,
+        environments_: Environments,
+        here: ControlPlane,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._control = control
+        self._fleet = fleet
+        self._board = board
+        self._environments = environments_
+        self._here = here
+        self._loop = loop
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "DescribeControlPlane": self.control_plane,
+            "DescribeOperations": self.operations,
+            "DescribeReleases": self.releases,
+            "DescribeRequests": self.requests,
+            "PlanEnvironmentUpdate": self.plan,
+            "RollbackEnvironment": self.rollback,
+            "TailLogs": self.tail,
+        }
+
+    def control_plane(self, _call: Call) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            live, fleet = environments.listed(db), instances.listed(db)
+        identity = self._control.identity
+        return {
+            "Version": __version__,
+            "Home": self._here.home,
+            "StoreId": identity.store,
+            "Region": identity.region,
+            "Account": identity.account,
+            "ApiUrl": self._here.api,
+            "BalancerUrl": self._here.balancer,
+            "Environments": len(live),
+            "Instances": len(fleet),
+        }
+
+    def operations(self, call: Call) -> dict[str, Any]:
+        """Newest first; those of one environment, of one request, or the one with an id."""
+        params = call.params
+        with self._control.database.read() as db:
+            if "OperationId" in params:
+                one = operations.find(db, int(params["OperationId"])) if params["OperationId"].isdecimal() else None
+                found = [one] if one else []
+            else:
+                of = the_environment_or_gone(db, params) if _names_one(params) else None
+                found = operations.listed(
+                    db, environment_id=of, request_id=params.get("RequestId"), limit=params.get("MaxRecords", 20)
+                )
+            return {"Operations": [shapes.operation(db, self._board, each) for each in found]}
+
+    def releases(self, call: Call) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            environment = self._named(db, call)
+            found = environments.releases(db, environment.id)[: call.params.get("MaxRecords", 100)]
+        return {
+            "Releases": [
+                {
+                    "Number": release.number,
+                    "VersionLabel": release.version_label,
+                    "Digest": release.digest,
+                    "CreatedAt": moment(release.created_at),
+                    "PassedAt": moment(release.passed_at) if release.passed_at else None,
+                    "Current": release.number == environment.release,
+                }
+                for release in found
+            ]
+        }
+
+    def plan(self, call: Call) -> dict[str, Any]:
+        wanted = self._environments.wanted(call.params)
+        name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
+        return {"Plan": shapes.plan(update.decide(self._control, wanted, name=name, id_=id_).plan)}
+
+    def rollback(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        decision = rollback.decide(
+            self._control,
+            name=params.get("EnvironmentName"),
+            id_=params.get("EnvironmentId"),
+            number=params.get("ReleaseNumber"),
+        )
+        answer: dict[str, Any] = {
+            "Release": decision.back_to.number,
+            "VersionLabel": decision.back_to.version_label,
+            "Differences": [{"What": each.what, "From": each.old, "To": each.new} for each in decision.differences],
+            "Plan": shapes.plan(decision.plan),
+        }
+        if not params.get("DryRun", False):
+            by = By(call.caller.user, call.request_id)
+            begun = rollback.rollback(self._control, by, decision)
+            answer |= {"OperationId": str(begun.operation), "Release": begun.release}
+        return answer
+
+    def requests(self, call: Call) -> dict[str, Any]:
+        """Since the environment's first request."""
+        with self._control.database.read() as db:
+            environment = self._named(db, call)
+            endpoints = instances.endpoints(db, environment.id)
+        counted = self._wait(self._control.edge.requests(self._control.database.now_ms() // 1000 - 60))
+        totals = counted["totals"].get(environment.id, {})
+        recent: dict[str, list[int]] = {}
+        for pools in counted["seconds"].values():
+            for key, counts in pools.get(environment.id, {}).items():
+                sums = recent.setdefault(key, [0, 0])
+                sums[0] += sum(counts.get(kind, 0) for kind in ("2xx", "3xx", "4xx", "5xx"))
+                sums[1] += counts.get("failed", 0)
+        return {
+            "Served": totals.get("requests", 0),
+            "Failed": totals.get("failed", 0),
+            "PerInstance": [
+                {"InstanceId": endpoint.instance_id, "Served": served, "Failed": failed}
+                for endpoint in endpoints
+                for served, failed in [recent.get(f"{endpoint.address}:{endpoint.port}", [0, 0])]
+            ],
+        }
+
+    def tail(self, call: Call) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            environment = self._named(db, call)
+            fleet = instances.listed(db, environment.id)
+        wanted = call.params.get("InstanceId")
+        chosen = [instance.id for instance in fleet if wanted in (None, instance.id)]
+        lines = call.params.get("Lines", 100)
+        return {"Files": self._wait(self._tails(chosen, lines))}
+
+    async def _tails(self, chosen: list[str], lines: int) -> list[dict[str, Any]]:
+        files = []
+        for instance in chosen:
+            client = await self._fleet.client(instance)
+            for file in await client.logs(lines):
+                files.append({"InstanceId": instance, "Name": file["name"], "Text": file["text"]})
+        return files
+
+    def _named(self, db: Any, call: Call) -> environments.Environment:
+        return the_environment(db, name=call.params.get("EnvironmentName"), id_=call.params.get("EnvironmentId"))
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """From a worker thread: have the event loop do it."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, ANSWER_LIMIT), self._loop).result()
+
+
+def _names_one(params: dict[str, Any]) -> bool:
+    return "EnvironmentName" in params or "EnvironmentId" in params
+
+
+def the_environment_or_gone(db: Any, params: dict[str, Any]) -> str:
+    """The id; also of a terminated environment when it is named by id, so that its end can be followed."""
+    if "EnvironmentId" in params and environments.find(db, params["EnvironmentId"]) is not None:
+        return str(params["EnvironmentId"])
+    return the_environment(db, name=params.get("EnvironmentName")).id

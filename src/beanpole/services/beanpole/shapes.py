@@ -1,0 +1,134 @@
+"""Operations and plans as the structures of our own service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from beanpole.operations.blame import Blame
+from beanpole.policies import plan as plans
+from beanpole.services.elasticbeanstalk.shapes import moment
+from beanpole.store import environments, operations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import sqlalchemy as sa
+
+    from beanpole.operations.board import Board, Progress
+    from beanpole.policies.plan import AnyStep, Plan
+    from beanpole.store.operations import Operation
+
+
+def plan(made: Plan) -> dict[str, Any]:
+    return {
+        "Policy": made.policy,
+        "Downtime": made.downtime,
+        "Notes": list(made.notes),
+        "Steps": [
+            {"Key": step.key, "Kind": type(step).__name__, "Slots": list(step.slots), "Words": step.words}
+            for step in made.steps
+        ],
+    }
+
+
+def operation(db: sa.Connection, board: Board, found: Operation) -> dict[str, Any]:
+    journal = operations.journal_of(db, found.id)
+    environment = environments.find(db, found.environment_id)
+    live = board.of(found.id)
+    forward = _readable(found.plan)
+    back = _readable(found.return_plan) if found.return_plan else None
+    steps = _steps(forward, "forward", journal, live if found.phase == "forward" else {})
+    if back is not None:
+        steps = [step for step in steps if step["State"] != "waiting"]
+        steps += _steps(back, "return", journal, live if found.phase == "return" else {})
+    return {
+        "OperationId": str(found.id),
+        "EnvironmentName": environment.name if environment else None,
+        "Kind": found.kind,
+        "Origin": found.origin,
+        "Actor": found.actor,
+        "RequestId": found.request_id,
+        "Phase": found.phase,
+        "Outcome": found.outcome,
+        "Release": found.release,
+        "PreviousRelease": found.previous,
+        "CreatedAt": moment(found.created_at),
+        "FinishedAt": moment(found.finished_at) if found.finished_at else None,
+        "Error": _error(found.error),
+        "Steps": steps,
+        "Requests": _requests(journal),
+        "Notes": list(forward.notes) if forward else [],
+    }
+
+
+def _readable(text: str) -> Plan | None:
+    try:
+        return plans.decode(text)
+    except plans.UnknownPlan:
+        return None
+
+
+def _steps(
+    made: Plan | None, phase: str, journal: Mapping[str, Any], live: Mapping[tuple[str, str], Progress]
+) -> list[dict[str, Any]]:
+    return [] if made is None else [_step(step, phase, journal, live) for step in made.steps]
+
+
+def _step(
+    step: AnyStep, phase: str, journal: Mapping[str, Any], live: Mapping[tuple[str, str], Progress]
+) -> dict[str, Any]:
+    instances = [_slot(step, slot, phase, journal, live) for slot in step.slots]
+    states = {instance["State"] for instance in instances}
+    begun = f"{phase}/{step.key}/begin" in journal
+    if "failed" in states:
+        state = "failed"
+    elif states <= {"done"}:
+        state = "done"
+    else:
+        state = "running" if begun else "waiting"
+    return {
+        "Key": f"{phase}/{step.key}",
+        "Kind": type(step).__name__,
+        "Words": step.words,
+        "State": state,
+        "Instances": instances,
+    }
+
+
+def _slot(
+    step: AnyStep, slot: str, phase: str, journal: Mapping[str, Any], live: Mapping[tuple[str, str], Progress]
+) -> dict[str, Any]:
+    bound = next((found["instance"] for key, found in journal.items() if key.endswith(f"/{slot}/bind")), slot)
+    result = journal.get(f"{phase}/{step.key}/{slot}")
+    if result is not None:
+        state, words, done, total = ("failed" if "behind" in result else "done"), "", 0, 0
+    elif (now := live.get((step.key, slot))) is not None:
+        state, words, done, total = now.state, now.words, now.done, now.total
+    else:
+        state, words, done, total = "waiting", "", 0, 0
+    return {"InstanceId": bound, "State": state, "Words": words, "Done": done, "Total": total}
+
+
+def _error(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    blame = msgspec.json.decode(text, type=Blame)
+    return {
+        "Instance": blame.instance,
+        "Stage": blame.stage,
+        "Command": blame.command,
+        "ExitStatus": blame.exit_status,
+        "LastLines": list(blame.last_lines),
+        "Cause": blame.cause,
+        "Remedy": blame.remedy,
+    }
+
+
+def _requests(journal: Mapping[str, Any]) -> dict[str, int] | None:
+    """Counted by the balancer between the begin and the end of the operation."""
+    begin, end = journal.get("requests/begin"), journal.get("requests/end")
+    if not begin or not end:
+        return None
+    return {"Served": end["requests"] - begin["requests"], "Failed": end["failed"] - begin["failed"]}

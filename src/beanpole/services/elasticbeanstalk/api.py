@@ -1,0 +1,57 @@
+"""The operations of Elastic Beanstalk that are built, by name. The gateway refuses the others by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.services.elasticbeanstalk.applications import Applications
+from beanpole.services.elasticbeanstalk.environments import Environments
+from beanpole.services.elasticbeanstalk.events import Events
+from beanpole.services.elasticbeanstalk.health import Health
+from beanpole.services.elasticbeanstalk.logs import EnvironmentInfo, Links
+from beanpole.services.elasticbeanstalk.platforms import Platforms
+from beanpole.services.elasticbeanstalk.settings import ConfigurationSettings
+
+if TYPE_CHECKING:
+    from beanpole.aws.call import Handler
+    from beanpole.control.context import Control
+    from beanpole.control.logs import Logs
+    from beanpole.health.collector import Collector
+
+
+def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -> dict[str, Handler]:
+    applications = Applications(control)
+    environments = Environments(control)
+    platforms = Platforms(control)
+    configuration = ConfigurationSettings(control)
+    health = Health(control, collector)
+    info = EnvironmentInfo(control, logs, links)
+    return {
+        "AbortEnvironmentUpdate": environments.abort,
+        "CheckDNSAvailability": environments.dns,
+        "CreateApplication": applications.create,
+        "CreateApplicationVersion": applications.create_version,
+        "CreateEnvironment": environments.create,
+        "CreateStorageLocation": environments.storage_location,
+        "DeleteApplication": applications.delete,
+        "DeleteApplicationVersion": applications.delete_version,
+        "DescribeApplicationVersions": applications.describe_versions,
+        "DescribeApplications": applications.describe,
+        "DescribeConfigurationSettings": configuration.describe,
+        "DescribeEnvironmentHealth": health.describe_environment,
+        "DescribeEnvironmentResources": environments.resources,
+        "DescribeEnvironments": environments.describe,
+        "DescribeEvents": Events(control).describe,
+        "DescribeInstancesHealth": health.describe_instances,
+        "DescribePlatformVersion": platforms.describe,
+        "ListAvailableSolutionStacks": platforms.solution_stacks,
+        "ListPlatformBranches": platforms.branches,
+        "ListPlatformVersions": platforms.versions,
+        "RequestEnvironmentInfo": info.request,
+        "RetrieveEnvironmentInfo": info.retrieve,
+        "TerminateEnvironment": environments.terminate,
+        "UpdateApplication": applications.update,
+        "UpdateApplicationVersion": applications.update_version,
+        "UpdateEnvironment": environments.update,
+        "ValidateConfigurationSettings": configuration.validate,
+    }

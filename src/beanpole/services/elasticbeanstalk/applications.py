@@ -1,0 +1,99 @@
+"""Operations on applications and their versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beanpole.control import applications as verbs
+from beanpole.control import errors
+from beanpole.control.context import By, Control
+from beanpole.services.elasticbeanstalk import paging, shapes
+from beanpole.store import applications
+
+if TYPE_CHECKING:
+    from beanpole.aws.call import Call
+
+
+class Applications:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def create(self, call: Call) -> dict[str, Any]:
+        by = By(call.caller.user, call.request_id)
+        new = verbs.create_application(
+            self._control, by, call.params["ApplicationName"], call.params.get("Description")
+        )
+        return {"Application": shapes.application(self._control, new, [])}
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        names = call.params.get("ApplicationNames") or None
+        with self._control.database.read() as db:
+            found = [
+                shapes.application(self._control, each, applications.versions(db, each.name))
+                for each in applications.listed(db, names)
+            ]
+        return {"Applications": found}
+
+    def update(self, call: Call) -> dict[str, Any]:
+        database, name = self._control.database, call.params["ApplicationName"]
+        with database.write() as db:
+            if applications.find(db, name) is None:
+                raise errors.no_application(name)
+            if "Description" in call.params:
+                description = call.params["Description"]
+                applications.update(db, name, description=description, updated_at=database.now_ms())
+            found = applications.listed(db, [name])[0]
+            return {"Application": shapes.application(self._control, found, applications.versions(db, name))}
+
+    def delete(self, call: Call) -> None:
+        force = call.params.get("TerminateEnvByForce", False)
+        by = By(call.caller.user, call.request_id)
+        verbs.delete_application(self._control, by, call.params["ApplicationName"], force=force)
+
+    def create_version(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        if "SourceBuildInformation" in params or "BuildConfiguration" in params:
+            raise errors.invalid("Beanpole builds nothing from a repository: give a SourceBundle.")
+        source = params.get("SourceBundle")
+        if source is not None and not (source.get("S3Bucket") and source.get("S3Key")):
+            raise errors.missing("SourceBundle needs S3Bucket and S3Key.")
+        new = verbs.create_version(
+            self._control,
+            By(call.caller.user, call.request_id),
+            application=params["ApplicationName"],
+            label=params["VersionLabel"],
+            description=params.get("Description"),
+            source=(source["S3Bucket"], source["S3Key"]) if source else None,
+            create_application_too=params.get("AutoCreateApplication", False),
+            process=params.get("Process", False),
+        )
+        return {"ApplicationVersion": shapes.version(self._control, new)}
+
+    def describe_versions(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        with self._control.database.read() as db:
+            found = applications.versions(db, params.get("ApplicationName"), params.get("VersionLabels") or None)
+        page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
+        return {"ApplicationVersions": [shapes.version(self._control, each) for each in page], "NextToken": token}
+
+    def update_version(self, call: Call) -> dict[str, Any]:
+        database = self._control.database
+        application, label = call.params["ApplicationName"], call.params["VersionLabel"]
+        with database.write() as db:
+            if applications.find(db, application) is None:
+                raise errors.no_application(application)
+            if applications.find_version(db, application, label) is None:
+                raise errors.no_version(label)
+            description = call.params.get("Description", "")
+            applications.update_version(db, application, label, description=description, updated_at=database.now_ms())
+            found = applications.versions(db, application, [label])[0]
+        return {"ApplicationVersion": shapes.version(self._control, found)}
+
+    def delete_version(self, call: Call) -> None:
+        verbs.delete_version(
+            self._control,
+            By(call.caller.user, call.request_id),
+            call.params["ApplicationName"],
+            call.params["VersionLabel"],
+            with_bundle=call.params.get("DeleteSourceBundle", False),
+        )

@@ -1,0 +1,200 @@
+"""Operations on environments: create, describe, update, abort, terminate, and the names that they answer to."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from beanpole.aws.errors import AwsError
+from beanpole.control import create, errors, settings, terminate, update
+from beanpole.control.abort import abort
+from beanpole.control.applications import SAMPLE, create_version
+from beanpole.control.update import Update
+from beanpole.control.context import By, Control, the_environment
+from beanpole.options.setting import Setting
+from beanpole.services.elasticbeanstalk import paging, shapes
+from beanpole.store import applications, environments, instances, operations
+
+if TYPE_CHECKING:
+    from beanpole.aws.call import Call
+    from beanpole.store.environments import Environment
+
+
+class Environments:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def create(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        _refuse_template(params)
+        application = params["ApplicationName"]
+        tier = params.get("Tier") or {}
+        wanted = create.NewEnvironment(
+            application=application,
+            name=params.get("EnvironmentName") or _group_name(params),
+            version_label=params.get("VersionLabel") or self._sample(call, application),
+            platform=self._platform(params),
+            cname_prefix=params.get("CNAMEPrefix"),
+            description=params.get("Description"),
+            tier=tier.get("Name", "WebServer"),
+            changes=settings.given(params.get("OptionSettings", [])),
+            removals=settings.removed(params.get("OptionsToRemove", [])),
+        )
+        return self._one(create.create(self._control, _by(call), wanted))
+
+    def describe(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        since = params.get("IncludedDeletedBackTo")
+        deleted_since = None
+        if params.get("IncludeDeleted", False):
+            deleted_since = int((since or dt.datetime.fromtimestamp(0, dt.UTC)).timestamp() * 1000)
+        with self._control.database.read() as db:
+            found = environments.listed(
+                db,
+                application=params.get("ApplicationName"),
+                names=params.get("EnvironmentNames") or None,
+                ids=params.get("EnvironmentIds") or None,
+                version_label=params.get("VersionLabel"),
+                deleted_since=deleted_since,
+            )
+            under_way = {each.environment_id: each for each in operations.open_of_users(db)}
+        page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
+        shaped = [shapes.environment(self._control, each, under_way.get(each.id)) for each in page]
+        return {"Environments": shaped, "NextToken": token}
+
+    def update(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
+        return self._one(update.update(self._control, _by(call), self.wanted(params), name=name, id_=id_))
+
+    def wanted(self, params: dict[str, Any]) -> Update:
+        """What an update asks for, from the parameters of UpdateEnvironment or of our own planning call."""
+        changes = settings.given(params.get("OptionSettings", []))
+        document = params.get("TemplateSpecification", {}).get("TemplateSource", {}).get("SourceContents")
+        if document is not None:
+            changes = [*_of_document(document), *changes]
+        else:
+            _refuse_template(params)
+        named = "PlatformArn" in params or "SolutionStackName" in params
+        return Update(
+            version_label=params.get("VersionLabel"),
+            platform=self._platform(params) if named else None,
+            description=params.get("Description"),
+            changes=changes,
+            removals=settings.removed(params.get("OptionsToRemove", [])),
+        )
+
+    def abort(self, call: Call) -> None:
+        params = call.params
+        abort(self._control, _by(call), name=params.get("EnvironmentName"), id_=params.get("EnvironmentId"))
+
+    def terminate(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        if params.get("TerminateResources") is False:
+            raise errors.invalid("TerminateResources=false is not built: terminating ends the environment's processes.")
+        name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
+        return self._one(terminate.terminate(self._control, _by(call), name=name, id_=id_))
+
+    def dns(self, call: Call) -> dict[str, Any]:
+        prefix = call.params["CNAMEPrefix"]
+        available = create.cname_available(self._control, prefix)
+        return {"Available": available, "FullyQualifiedCNAME": self._control.edge.cname(prefix)}
+
+    def resources(self, call: Call) -> dict[str, Any]:
+        name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=name, id_=id_)
+            found = instances.listed(db, environment.id)
+        return {
+            "EnvironmentResources": {
+                "EnvironmentName": environment.name,
+                "AutoScalingGroups": [],
+                "Instances": [{"Id": instance.id} for instance in found],
+                "LaunchConfigurations": [],
+                "LaunchTemplates": [],
+                # None: the balancer is ours, and clients ask the ELB service about every one that is listed.
+                "LoadBalancers": [],
+                "Triggers": [],
+                "Queues": [],
+            }
+        }
+
+    def storage_location(self, _call: Call) -> dict[str, Any]:
+        self._control.objects.create_bucket(self._control.bucket)
+        return {"S3Bucket": self._control.bucket}
+
+    def _one(self, environment: Environment) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            under_way = next((each for each in operations.open_of_users(db, environment.id)), None)
+        return shapes.environment(self._control, environment, under_way)
+
+    def _platform(self, params: dict[str, Any]) -> str:
+        arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")
+        if arn is not None and stack is not None:
+            raise errors.combination("PlatformArn and SolutionStackName cannot be given together.")
+        platforms = self._control.platforms
+        if arn is not None:
+            found = platforms.by_arn(arn, self._control.identity.region)
+        elif stack is not None:
+            found = platforms.named(stack)
+        else:
+            raise errors.missing("One of PlatformArn and SolutionStackName is required.")
+        if found is None:
+            have = "; ".join(platform.solution_stack for platform in platforms)
+            raise errors.invalid(f"No Solution Stack named '{arn or stack}' found. This Beanpole has: {have}.")
+        return found.branch
+
+    def _sample(self, call: Call, application: str) -> str:
+        """No version asked for: the sample application, made a version at first use."""
+        with self._control.database.read() as db:
+            if applications.find(db, application) is None:
+                raise errors.no_application(application)
+            known = applications.find_version(db, application, SAMPLE) is not None
+        if not known:
+            create_version(
+                self._control,
+                _by(call),
+                application=application,
+                label=SAMPLE,
+                description=None,
+                source=None,
+                create_application_too=False,
+                process=False,
+            )
+        return SAMPLE
+
+
+def _by(call: Call) -> By:
+    return By(call.caller.user, call.request_id)
+
+
+def _group_name(params: dict[str, Any]) -> str:
+    raise errors.missing("EnvironmentName is required: Beanpole composes no environments from a group yet.")
+
+
+def _refuse_template(params: dict[str, Any]) -> None:
+    if "TemplateName" in params or params.get("TemplateSpecification"):
+        raise AwsError(
+            "InvalidParameterValue",
+            "Saved configurations, clones and template snippets are not built yet. Give OptionSettings instead.",
+        )
+
+
+def _of_document(text: str) -> list[Setting]:
+    """The option settings of a saved configuration's YAML, as `eb config` sends it from standard input."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise errors.invalid(f"SourceContents is not YAML: {problem}") from problem
+    if document is None:
+        return []
+    groups = document.get("OptionSettings") or {} if isinstance(document, dict) else None
+    if not isinstance(groups, dict) or not all(isinstance(options, dict) for options in groups.values()):
+        raise errors.invalid("SourceContents needs OptionSettings of the form {namespace: {option: value}}.")
+    return [
+        Setting.of(namespace, str(name), "" if value is None else str(value))
+        for namespace, options in groups.items()
+        for name, value in options.items()
+    ]

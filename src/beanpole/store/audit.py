@@ -1,0 +1,36 @@
+"""The audit log: who asked for which change, from where, and what was answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from beanpole.store.schema import audit
+
+if TYPE_CHECKING:
+    from beanpole.store.database import Database
+
+
+def record(
+    database: Database,
+    *,
+    user: str,
+    source: str,
+    service: str,
+    operation: str,
+    subject: str,
+    request_id: str,
+    outcome: str,
+) -> None:
+    with database.write() as db:
+        db.execute(
+            audit.insert().values(
+                at=database.now_ms(),
+                user=user,
+                source=source,
+                service=service,
+                operation=operation,
+                subject=subject,
+                request_id=request_id,
+                outcome=outcome,
+            )
+        )

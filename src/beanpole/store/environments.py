@@ -1,0 +1,151 @@
+"""Environments, their stored option settings and their releases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from beanpole.store import rows
+from beanpole.store.schema import environment, option, release
+
+Status = Literal["Launching", "Updating", "Aborting", "Ready", "Terminating", "Terminated"]
+
+OptionKey = tuple[str, str, str]
+"""Namespace, name, resource name ('' for most)."""
+
+
+class Environment(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    application: str
+    description: str | None
+    cname_prefix: str | None
+    tier: str
+    platform: str
+    status: Status
+    health: str
+    causes: str
+    desired: int
+    version_label: str | None
+    release: int | None
+    created_at: int
+    updated_at: int
+    terminated_at: int | None = None
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Version, settings and dependency layer together. Only ever added; `passed_at` is set once."""
+
+    environment_id: str
+    number: int
+    version_label: str
+    digest: str
+    content: str
+    settings: str
+    created_at: int
+    passed_at: int | None = None
+
+
+def find(db: sa.Connection, environment_id: str) -> Environment | None:
+    return rows.first(db, sa.select(environment).where(environment.c.id == environment_id), Environment)
+
+
+def find_live(db: sa.Connection, name: str) -> Environment | None:
+    """The environment of that name that is not terminated."""
+    query = sa.select(environment).where(environment.c.name == name, environment.c.terminated_at.is_(None))
+    return rows.first(db, query, Environment)
+
+
+def find_cname(db: sa.Connection, prefix: str) -> Environment | None:
+    return rows.first(db, sa.select(environment).where(environment.c.cname_prefix == prefix), Environment)
+
+
+def listed(
+    db: sa.Connection,
+    *,
+    application: str | None = None,
+    names: list[str] | None = None,
+    ids: list[str] | None = None,
+    version_label: str | None = None,
+    deleted_since: int | None = None,
+) -> list[Environment]:
+    """The live ones, and those terminated at or after `deleted_since` (milliseconds), by name, newest first."""
+    gone = environment.c.terminated_at
+    shown = gone.is_(None) if deleted_since is None else sa.or_(gone.is_(None), gone >= deleted_since)
+    query = sa.select(environment).where(shown).order_by(environment.c.name, environment.c.created_at.desc())
+    if application is not None:
+        query = query.where(environment.c.application == application)
+    if names is not None:
+        query = query.where(environment.c.name.in_(names))
+    if ids is not None:
+        query = query.where(environment.c.id.in_(ids))
+    if version_label is not None:
+        query = query.where(environment.c.version_label == version_label)
+    return rows.every(db, query, Environment)
+
+
+def add(db: sa.Connection, new: Environment) -> None:
+    db.execute(environment.insert().values(**msgspec.structs.asdict(new)))
+
+
+def update(db: sa.Connection, environment_id: str, **columns: object) -> None:
+    db.execute(environment.update().where(environment.c.id == environment_id).values(**columns))
+
+
+def options(db: sa.Connection, environment_id: str) -> dict[OptionKey, str]:
+    """The stored settings: what calls and saved configurations set, as of the last update that succeeded."""
+    query = sa.select(option.c.namespace, option.c.name, option.c.resource, option.c.value)
+    found = db.execute(query.where(option.c.environment_id == environment_id))
+    return {(namespace, name, resource): value for namespace, name, resource, value in found}
+
+
+def put_options(db: sa.Connection, environment_id: str, settings: dict[OptionKey, str]) -> None:
+    """Replace the stored settings."""
+    db.execute(option.delete().where(option.c.environment_id == environment_id))
+    if settings:
+        columns = ("namespace", "name", "resource")
+        db.execute(
+            option.insert(),
+            [
+                {"environment_id": environment_id, "value": value} | dict(zip(columns, key, strict=True))
+                for key, value in settings.items()
+            ],
+        )
+
+
+def find_release(db: sa.Connection, environment_id: str, number: int | None) -> Release | None:
+    query = sa.select(release).where(release.c.environment_id == environment_id, release.c.number == number)
+    return rows.first(db, query, Release)
+
+
+def releases(db: sa.Connection, environment_id: str) -> list[Release]:
+    """Newest first."""
+    query = sa.select(release).where(release.c.environment_id == environment_id).order_by(release.c.number.desc())
+    return rows.every(db, query, Release)
+
+
+def add_release(db: sa.Connection, environment_id: str, **columns: object) -> int:
+    """Add a release under the next number of its environment, and answer that number."""
+    last = db.execute(
+        sa.select(sa.func.max(release.c.number)).where(release.c.environment_id == environment_id)
+    ).scalar()
+    number = (last or 0) + 1
+    db.execute(release.insert().values(environment_id=environment_id, number=number, **columns))
+    return number
+
+
+def update_release(db: sa.Connection, environment_id: str, number: int, **columns: object) -> None:
+    query = release.update().where(release.c.environment_id == environment_id, release.c.number == number)
+    db.execute(query.values(**columns))
+
+
+def kept_digests(db: sa.Connection, environment_id: str, count: int) -> list[str]:
+    """Digests of the newest `count` different releases that passed, newest first: what instances keep for a return."""
+    query = (
+        sa.select(release.c.digest)
+        .where(release.c.environment_id == environment_id, release.c.passed_at.is_not(None))
+        .order_by(release.c.number.desc())
+    )
+    return list(dict.fromkeys(db.execute(query).scalars()))[:count]

@@ -1,0 +1,52 @@
+"""What this store is, decided once when it is made, and the counters that only grow."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from beanpole.store.schema import fact
+
+if TYPE_CHECKING:
+    from beanpole.store.database import Database
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Names that appear in ARNs and that agents use to tell one Beanpole from another."""
+
+    store: str
+    account: str
+    """Twelve digits: clients parse it out of ARNs and accept digits only."""
+    region: str
+
+
+def identity(database: Database, region: str) -> Identity:
+    """This store's identity; made at the first call. `region` counts at that call only."""
+    fresh = {
+        "store": secrets.token_hex(8),
+        "account": str(secrets.randbelow(9 * 10**11) + 10**11),
+        "region": region,
+    }
+    with database.write() as db:
+        known = dict(db.execute(sa.select(fact.c.name, fact.c.value).where(fact.c.name.in_(fresh))).all())
+        for name, value in fresh.items():
+            if name not in known:
+                db.execute(fact.insert().values(name=name, value=value))
+    return msgspec.convert(fresh | known, Identity)
+
+
+def count_up(db: sa.Connection, name: str) -> int:
+    """The next number of a counter: 1 at first, and never the same twice."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    grown = sa.cast(sa.cast(fact.c.value, sa.BigInteger) + 1, sa.Text)
+    query = (
+        insert(fact)
+        .values(name=f"counter:{name}", value="1")
+        .on_conflict_do_update(index_elements=[fact.c.name], set_={"value": grown})
+        .returning(fact.c.value)
+    )
+    return int(db.execute(query).scalar_one())

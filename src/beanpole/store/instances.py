@@ -1,0 +1,94 @@
+"""Instances and their endpoints: which releases run where, and which of them get requests."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from beanpole.store import rows
+from beanpole.store.schema import endpoint, instance
+
+
+class Instance(msgspec.Struct, frozen=True):
+    id: str
+    environment_id: str
+    state: Literal["launching", "running", "terminating"]
+    address: str
+    release: int | None
+    launched_at: int
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """Where a release answers. A serving one gets new requests, a draining one only finishes those that it has."""
+
+    instance_id: str
+    digest: str
+    address: str
+    port: int
+    state: Literal["serving", "draining"]
+    since: int
+    health: str
+    """JSON: how the balancer checks it. Of its own release, since two releases may answer on different paths."""
+
+
+def find(db: sa.Connection, instance_id: str) -> Instance | None:
+    return rows.first(db, sa.select(instance).where(instance.c.id == instance_id), Instance)
+
+
+def listed(db: sa.Connection, environment_id: str | None = None) -> list[Instance]:
+    """In the order in which they were launched."""
+    query = sa.select(instance).order_by(instance.c.launched_at, instance.c.id)
+    return rows.every(
+        db, query if environment_id is None else query.where(instance.c.environment_id == environment_id), Instance
+    )
+
+
+def add(db: sa.Connection, new: Instance) -> None:
+    db.execute(instance.insert().values(**msgspec.structs.asdict(new)))
+
+
+def update(db: sa.Connection, instance_id: str, **columns: object) -> None:
+    db.execute(instance.update().where(instance.c.id == instance_id).values(**columns))
+
+
+def remove(db: sa.Connection, instance_id: str) -> None:
+    db.execute(endpoint.delete().where(endpoint.c.instance_id == instance_id))
+    db.execute(instance.delete().where(instance.c.id == instance_id))
+
+
+def endpoints(db: sa.Connection, environment_id: str | None = None) -> list[Endpoint]:
+    query = (
+        sa.select(endpoint)
+        .join(instance, instance.c.id == endpoint.c.instance_id)
+        .order_by(instance.c.launched_at, instance.c.id)
+    )
+    return rows.every(
+        db, query if environment_id is None else query.where(instance.c.environment_id == environment_id), Endpoint
+    )
+
+
+def endpoints_of(db: sa.Connection, instance_id: str) -> list[Endpoint]:
+    return rows.every(db, sa.select(endpoint).where(endpoint.c.instance_id == instance_id), Endpoint)
+
+
+def put_endpoint(db: sa.Connection, new: Endpoint) -> None:
+    remove_endpoint(db, new.instance_id, new.digest)
+    db.execute(endpoint.insert().values(**msgspec.structs.asdict(new)))
+
+
+def drain(db: sa.Connection, now: int, instance_id: str, *, keep: str | None) -> None:
+    """No new requests to any release of the instance but the one with the digest `keep`."""
+    query = endpoint.update().where(endpoint.c.instance_id == instance_id, endpoint.c.state != "draining")
+    if keep is not None:
+        query = query.where(endpoint.c.digest != keep)
+    db.execute(query.values(state="draining", since=now))
+
+
+def set_health(db: sa.Connection, instance_id: str, health: str) -> None:
+    db.execute(endpoint.update().where(endpoint.c.instance_id == instance_id).values(health=health))
+
+
+def remove_endpoint(db: sa.Connection, instance_id: str, digest: str) -> None:
+    db.execute(endpoint.delete().where(endpoint.c.instance_id == instance_id, endpoint.c.digest == digest))

@@ -1,0 +1,255 @@
+"""Operations, their leases and their journals: the durable half of the engine in `operations/`.
+
+An operation is carried out by whoever holds its lease. Each claim takes a new epoch from a counter of the whole store,
+so a later claim, of this operation or of a later one, always has the higher number; agents refuse the lower. Every write
+of the holder happens in `holding`, which is one transaction that first proves the lease.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from beanpole.store import rows
+from beanpole.store.facts import count_up
+from beanpole.store.schema import journal, operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from beanpole.store.database import Database
+
+Origin = Literal["user", "system"]
+Phase = Literal["forward", "return", "done"]
+Outcome = Literal["succeeded", "failed", "aborted"]
+
+
+class Operation(msgspec.Struct, frozen=True):
+    id: int
+    environment_id: str
+    kind: str
+    origin: Origin
+    actor: str
+    request_id: str
+    release: int | None
+    previous: int | None
+    desired: int | None
+    plan: str
+    return_plan: str | None
+    phase: Phase
+    outcome: Outcome | None
+    error: str | None
+    abort: bool
+    attempts: int
+    owner: str | None
+    epoch: int
+    expires_at: int
+    deadline_at: int
+    created_at: int
+    finished_at: int | None
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What whoever submits an operation says of it."""
+
+    environment_id: str
+    kind: str
+    origin: Origin
+    actor: str
+    request_id: str
+    release: int | None
+    previous: int | None
+    desired: int | None
+    plan: str
+    deadline_at: int
+
+
+class Busy(Exception):
+    """The environment has an open operation of a user already."""
+
+
+class LeaseLost(Exception):
+    """Another process holds the operation now; whoever sees this stops at once and writes nothing more."""
+
+
+def submit(db: sa.Connection, now: int, draft: Draft) -> int:
+    """Add the operation and answer its id. Raises Busy.
+
+    What the system itself does in the environment yields: its open operations are told to stop at their next step.
+    """
+    if draft.origin == "user":
+        query = operation.update().where(
+            operation.c.environment_id == draft.environment_id,
+            operation.c.origin == "system",
+            operation.c.phase != "done",
+        )
+        db.execute(query.values(abort=True))
+    values = msgspec.structs.asdict(draft) | {
+        "phase": "forward",
+        "abort": False,
+        "attempts": 0,
+        "epoch": 0,
+        "expires_at": 0,
+    }
+    try:
+        result = db.execute(operation.insert().values(created_at=now, **values))
+    except IntegrityError as conflict:
+        raise Busy(draft.environment_id) from conflict
+    return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def claim(database: Database, owner: str, ttl_ms: int) -> Operation | None:
+    """Take over the oldest open operation that nobody holds, one an environment; None when there is none."""
+    now = database.now_ms()
+    oldest = (
+        sa.select(sa.func.min(operation.c.id)).where(operation.c.phase != "done").group_by(operation.c.environment_id)
+    )
+    free = (
+        sa.select(operation.c.id)
+        .where(operation.c.id.in_(oldest), operation.c.expires_at <= now)
+        .order_by(operation.c.id)
+    )
+    with database.read() as db:
+        if db.execute(free.limit(1)).scalar() is None:
+            return None
+    with database.write() as db:
+        found = db.execute(free.limit(1)).scalar()
+        if found is None:
+            return None
+        db.execute(
+            operation.update()
+            .where(operation.c.id == found)
+            .values(
+                owner=owner, epoch=count_up(db, "epoch"), expires_at=now + ttl_ms, attempts=operation.c.attempts + 1
+            )
+        )
+        return find(db, found)
+
+
+def renew(database: Database, held: Operation, ttl_ms: int) -> bool:
+    """Keep the lease; answers whether an abort was asked for. Raises LeaseLost."""
+    with database.write() as db:
+        query = (
+            _mine(operation.update(), held).values(expires_at=database.now_ms() + ttl_ms).returning(operation.c.abort)
+        )
+        abort = db.execute(query).scalar()
+    if abort is None:
+        raise LeaseLost(f"operation {held.id}")
+    return bool(abort)
+
+
+def release_lease(database: Database, held: Operation) -> None:
+    """Let the operation go, so that the next process need not wait for the lease to run out."""
+    with database.write() as db:
+        db.execute(_mine(operation.update(), held).values(expires_at=0))
+
+
+def expire_leases_of(database: Database, owner: str) -> None:
+    """At start: the leases that an earlier process of the same name held are nobody's now."""
+    with database.write() as db:
+        db.execute(
+            operation.update().where(operation.c.owner == owner, operation.c.phase != "done").values(expires_at=0)
+        )
+
+
+@contextmanager
+def holding(database: Database, held: Operation) -> Iterator[sa.Connection]:
+    """One transaction of the holder of the lease. Raises LeaseLost before anything is written."""
+    with database.write() as db:
+        if db.execute(_mine(sa.select(operation.c.id), held)).scalar() is None:
+            raise LeaseLost(f"operation {held.id}")
+        yield db
+
+
+def record(db: sa.Connection, held: Operation, now: int, key: str, result: Any) -> None:
+    """Append to the journal, in a transaction of `holding`. A key is written once."""
+    text = msgspec.json.encode(result).decode()
+    db.execute(journal.insert().values(operation_id=held.id, key=key, epoch=held.epoch, at=now, result=text))
+
+
+def journal_of(db: sa.Connection, operation_id: int) -> dict[str, Any]:
+    """The journal: key → result, in the order in which it was written."""
+    query = (
+        sa.select(journal.c.key, journal.c.result).where(journal.c.operation_id == operation_id).order_by(journal.c.id)
+    )
+    return {key: msgspec.json.decode(result) for key, result in db.execute(query)}
+
+
+def turn(db: sa.Connection, held: Operation, return_plan: str, outcome: Outcome, error: str | None) -> None:
+    """From forward to return, in a transaction of `holding`: how it ended is decided here."""
+    db.execute(
+        _mine(operation.update(), held).values(phase="return", return_plan=return_plan, outcome=outcome, error=error)
+    )
+
+
+def finish(db: sa.Connection, held: Operation, now: int, outcome: Outcome, error: str | None = None) -> bool:
+    """Close the operation, in a transaction of `holding`.
+
+    False, and nothing is written, when it would close as succeeded but an abort was asked for in the meantime: an abort
+    that was accepted is never lost.
+    """
+    query = _mine(operation.update(), held).values(phase="done", finished_at=now, outcome=outcome, expires_at=0)
+    if error is not None:
+        query = query.values(error=error)
+    if outcome == "succeeded":
+        query = query.where(operation.c.abort.is_(False))
+    return bool(db.execute(query).rowcount)
+
+
+def ask_abort(db: sa.Connection, environment_id: str) -> Operation | None:
+    """Ask the environment's open user operation to stop; it, or None when there is none."""
+    query = sa.select(operation).where(
+        operation.c.environment_id == environment_id, operation.c.origin == "user", operation.c.phase != "done"
+    )
+    found = rows.first(db, query, Operation)
+    if found is not None:
+        db.execute(operation.update().where(operation.c.id == found.id).values(abort=True))
+    return found
+
+
+def find(db: sa.Connection, operation_id: int) -> Operation | None:
+    return rows.first(db, sa.select(operation).where(operation.c.id == operation_id), Operation)
+
+
+def listed(
+    db: sa.Connection,
+    *,
+    environment_id: str | None = None,
+    request_id: str | None = None,
+    open_only: bool = False,
+    limit: int = 20,
+) -> list[Operation]:
+    """Newest first."""
+    query = sa.select(operation).order_by(operation.c.id.desc()).limit(limit)
+    if environment_id is not None:
+        query = query.where(operation.c.environment_id == environment_id)
+    if request_id is not None:
+        query = query.where(operation.c.request_id == request_id)
+    if open_only:
+        query = query.where(operation.c.phase != "done")
+    return rows.every(db, query, Operation)
+
+
+def _mine(query: Any, held: Operation) -> Any:
+    return query.where(operation.c.id == held.id, operation.c.epoch == held.epoch, operation.c.phase != "done")
+
+
+def supersede(db: sa.Connection, environment_id: str, now: int) -> None:
+    """Close the environment's open operations where they stand: what follows removes all that they could leave.
+
+    Their holder notices that it holds nothing any more and stops.
+    """
+    query = operation.update().where(operation.c.environment_id == environment_id, operation.c.phase != "done")
+    db.execute(query.values(phase="done", outcome="aborted", finished_at=now, expires_at=0, abort=True))
+
+
+def open_of_users(db: sa.Connection, environment_id: str | None = None) -> list[Operation]:
+    """The open operations that users asked for; at most one an environment."""
+    query = sa.select(operation).where(operation.c.origin == "user", operation.c.phase != "done")
+    if environment_id is not None:
+        query = query.where(operation.c.environment_id == environment_id)
+    return rows.every(db, query, Operation)

@@ -1,0 +1,404 @@
+"""`beanpole deploy` against a toy control plane: what is asked of the API, what a person reads, what a script gets."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from toy_api import INSTANCES, Run, Served, Toy, frame, going_wrong
+
+from beanpole.cli.client import Api
+
+PLAN = {
+    "Policy": "Rolling",
+    "Downtime": False,
+    "Notes": [],
+    "Steps": [{"Key": "fetch", "Kind": "Fetch", "Slots": list(INSTANCES), "Words": "Bring bundle and dependencies"}],
+}
+DOWNTIME = PLAN | {"Downtime": True, "Notes": ["Stop-first: the web process listens on port 8000 whatever PORT says."]}
+
+
+def first(run: Run, *words: str) -> str:
+    """Deploy for the first time; the version's label."""
+    done = run("deploy", "--json", *words)
+    assert done.status == 0, done.err
+    return str(done.json["version"])
+
+
+def test_first_use_creates_everything(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    done = run("deploy", "--instances", "2", "--env", "COLOUR=blue", "--python", "3.11")
+    assert done.status == 0, done.err
+    (created,) = toy.called("CreateEnvironment")
+    settings = {(each["Namespace"], each["OptionName"]): each["Value"] for each in created["OptionSettings"]}
+    assert (created["ApplicationName"], created["EnvironmentName"]) == ("shop", "shop-dev")
+    assert created["SolutionStackName"].endswith("running Python 3.11")
+    assert settings["aws:autoscaling:asg", "MinSize"] == settings["aws:autoscaling:asg", "MaxSize"] == "2"
+    assert settings["aws:elasticbeanstalk:command", "DeploymentPolicy"] == "Rolling"
+    assert settings["aws:elasticbeanstalk:command", "BatchSize"] == "1"
+    assert settings["aws:elasticbeanstalk:command", "BatchSizeType"] == "Fixed"
+    assert settings["aws:elasticbeanstalk:healthreporting:system", "SystemType"] == "enhanced"
+    assert settings["aws:elasticbeanstalk:environment", "LoadBalancerType"] == "application"
+    assert settings["aws:elasticbeanstalk:application:environment", "COLOUR"] == "blue"
+    assert "blue" not in done.out + done.err
+    label = created["VersionLabel"]
+    assert f"shop-dev is up with {label} (release 7) on 2 instances, after 4.2 s." in done.out
+    assert "Meanwhile 1,204 requests were served, 0 failed." in done.out
+    assert done.out.endswith("http://shop-dev.localhost:8080\n")
+    assert not done.err
+
+
+def test_the_bundle_is_the_folder(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    label = first(run)
+    ((path, content),) = toy.objects.items()
+    assert path.startswith(f"/toys/shop/{label}.")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == ["application.py", "requirements.txt"]
+
+
+def test_the_folder_is_remembered_for_eb(served: Served, shop: Path, run: Run) -> None:
+    first(run)
+    known = yaml.safe_load((shop / ".elasticbeanstalk/config.yml").read_text())
+    assert known["branch-defaults"] == {"default": {"environment": "shop-dev", "group_suffix": None}}
+    assert known["global"]["application_name"] == "shop"
+    assert known["global"]["default_platform"] == "Python 3.12"
+    assert known["global"]["default_region"] == "local-1"
+    assert known["global"]["profile"] is None
+
+
+def test_unchanged_content_touches_nothing(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    label = first(run)
+    toy.calls.clear()
+    done = run("deploy")
+    assert done.status == 0
+    assert f"shop-dev runs exactly this as {label}: nothing was touched." in done.out
+    changing = {"CreateApplicationVersion", "UpdateEnvironment", "CreateEnvironment"}
+    assert changing.isdisjoint(name for name, _ in toy.calls)
+    assert run("deploy", "--json").json["outcome"] == "unchanged"
+
+
+def test_an_instance_left_behind_is_a_reason_to_deploy_the_same(
+    served: Served, toy: Toy, shop: Path, run: Run
+) -> None:
+    label = first(run)
+    toy.plan = PLAN
+    done = run("deploy")
+    assert done.status == 0
+    assert f"The version {label} has this content already." in done.out
+    assert toy.called("UpdateEnvironment") == [{"EnvironmentName": "shop-dev", "VersionLabel": label}]
+    assert len(toy.objects) == 1
+
+
+def test_next_version_shows_the_plan_first_and_each_change_once(
+    served: Served, toy: Toy, shop: Path, run: Run
+) -> None:
+    first(run)
+    (shop / "application.py").write_text("application = repr\n")
+    toy.plan = PLAN
+    done = run("deploy", "--policy", "all-at-once")
+    assert done.status == 0
+    lines = done.out.splitlines()
+    planned = lines.index("Plan: Rolling, 1 steps on 2 instances")
+    assert "Setting aws:elasticbeanstalk:command DeploymentPolicy: AllAtOnce" in lines[:planned]
+    followed = [line[10:].split("  ")[0] + "|" + line[19:].strip() for line in lines[planned:] if line[2:3] == ":"]
+    assert followed == [
+        "running|Bring bundle and dependencies to 2 instances",
+        "running|i-1",
+        "running|i-2",
+        "INFO|update is starting.",
+        "done|i-1",
+        "done|i-2",
+        "done|Bring bundle and dependencies to 2 instances",
+        "running|Start the new release and switch (batch 1 of 1: 2 instances)",
+        "running|i-1",
+        "running|i-2",
+        "done|i-1",
+        "done|i-2",
+        "done|Start the new release and switch (batch 1 of 1: 2 instances)",
+        "INFO|That was it.",
+    ]
+
+
+def test_only_settings_that_differ_are_sent(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    label = first(run)
+    toy.settings["shop-dev"]["aws:elasticbeanstalk:application:environment", "OLD"] = "1"
+    done = run("deploy", "--instances", "2", "--env", "OLD=", "--env", "NEVER=", "--option", "a:b:Name=x=y")
+    assert done.status == 0, done.err
+    assert toy.called("UpdateEnvironment") == [
+        {
+            "EnvironmentName": "shop-dev",
+            "VersionLabel": label,
+            "OptionSettings": [{"Namespace": "a:b", "OptionName": "Name", "Value": "x=y"}],
+            "OptionsToRemove": [{"Namespace": "aws:elasticbeanstalk:application:environment", "OptionName": "OLD"}],
+        }
+    ]
+
+
+def test_failure_names_cause_and_remedy(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.frames = going_wrong()
+    done = run("deploy", "--json")
+    assert done.status == 1
+    assert done.json["outcome"] == "failed"
+    assert done.json["error"]["last_lines"][-1] == "ModuleNotFoundError: No module named 'xgboost'"
+    cause, remedy = done.err.splitlines()[-2:]
+    assert cause == (
+        "Error: The deployment of shop-dev failed. Activate failed on i-2: the process ended before it listened "
+        "(command: gunicorn application:application) with exit status 3."
+    )
+    assert remedy == "Remedy: Add xgboost to requirements.txt."
+
+
+def test_abort_by_somebody_else_is_a_failure(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.frames = going_wrong("aborted")
+    done = run("deploy")
+    assert done.status == 1
+    assert "The deployment of shop-dev was aborted and the environment is as it was before." in done.err
+
+
+def test_downtime_wants_consent(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.plan = DOWNTIME
+    refused = run("deploy", "--yes")
+    assert refused.status == 3
+    assert "Stop-first: the web process listens on port 8000" in refused.err
+    assert "--allow-downtime" in refused.err
+    assert not toy.called("UpdateEnvironment")
+    assert run("deploy", "--allow-downtime").status == 0
+    assert len(toy.called("UpdateEnvironment")) == 1
+
+
+def test_downtime_can_be_agreed_to_once_for_all(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.settings["shop-dev"]["beanpole:deployment", "AllowDowntime"] = "true"
+    toy.plan = DOWNTIME
+    assert run("deploy").status == 0
+
+
+def test_downtime_is_asked_about_at_a_terminal(served: Served, toy: Toy, shop: Path, at_terminal: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.plan = DOWNTIME
+    done = at_terminal("deploy", types="n\n")
+    assert done.status == 3
+    assert "Requests will fail for a while. Deploy all the same? [y/N]" in done.out
+    assert not toy.called("UpdateEnvironment")
+
+
+def test_rehearsal_leaves_nothing_behind(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.plan = PLAN
+    done = run("deploy", "--dry-run")
+    assert done.status == 0
+    assert "  1. Bring bundle and dependencies" in done.out
+    assert toy.versions["shop"] == {}
+    assert not toy.called("UpdateEnvironment")
+    assert not (shop / ".elasticbeanstalk").exists()
+
+
+def test_rehearsal_of_a_first_use(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    done = run("deploy", "--dry-run", "--json")
+    assert done.status == 0
+    assert done.json["environment"] == "shop-dev"
+    assert "would create the environment shop-dev of the application shop (Python 3.12)" in done.err
+    assert not toy.called("CreateEnvironment")
+    assert not toy.objects
+
+
+def test_uncommitted_changes_are_part_of_it_and_said(served: Served, toy: Toy, shop: Path, git: Callable[..., str], run: Run) -> None:
+    (shop / "new.py").write_text("")
+    (shop / ".gitignore").write_text("secret\n")
+    (shop / "secret").write_text("")
+    done = run("deploy", "--json")
+    assert "Uncommitted changes are part of it: .gitignore, new.py." in done.err
+    with zipfile.ZipFile(io.BytesIO(next(iter(toy.objects.values())))) as archive:
+        assert archive.namelist() == [".gitignore", "application.py", "new.py", "requirements.txt"]
+    commit = git("rev-parse", "--short=4", "HEAD").strip()
+    assert done.json["version"].startswith(f"app-{commit}")
+    known = yaml.safe_load((shop / ".elasticbeanstalk/config.yml").read_text())
+    assert known["global"]["sc"] == "git"
+    assert known["branch-defaults"]["main"]["environment"] == "shop-dev"
+
+
+def test_content_that_ran_before_is_not_sent_again(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    label = first(run)
+    (shop / "application.py").write_text("application = repr\n")
+    second = first(run)
+    (shop / "application.py").write_text("application = print\n")
+    assert first(run) == label != second
+    assert len(toy.objects) == 2
+
+
+def test_a_label_stands_for_one_content(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    assert first(run, "--label", "v1") == "v1"
+    (shop / "application.py").write_text("application = repr\n")
+    done = run("deploy", "--label", "v1")
+    assert done.status == 3
+    assert "The version v1 is there already, with other content." in done.err
+
+
+def test_busy_environment(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev", Status="Updating")
+    done = run("deploy")
+    assert done.status == 3
+    assert "busy: Updating" in done.err
+    assert "beanpole abort shop-dev" in done.err
+    assert not toy.objects
+
+
+def test_environment_of_another_application(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev", application="bakery")
+    done = run("deploy")
+    assert done.status == 3
+    assert "belongs to the application bakery" in done.err
+
+
+def test_settings_that_the_api_refuses_are_wrong_usage(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    done = run("deploy", "--option", "a:b:Nonsense=1")
+    assert done.status == 2
+    assert "Error: Configuration validation exception: Nonsense." in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--env", "COLOUR"], "--env takes NAME=VALUE"),
+        (["--option", "Name=1"], "--option takes NAMESPACE:NAME=VALUE"),
+        (["--environment", "x"], "'x' is no name for an environment"),
+        (["--application", "a/b"], "'a/b' is no name for an application"),
+        (["--policy", "immutable"], "immutable"),
+        (["--instances", "0"], "--instances"),
+        (["nowhere"], "There is no folder nowhere."),
+    ],
+)
+def test_wrong_usage(served: Served, toy: Toy, shop: Path, run: Run, words: list[str], said: str) -> None:
+    done = run("deploy", *words)
+    assert done.status == 2
+    assert said in done.err
+    assert not toy.objects
+
+
+def test_unknown_python(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    done = run("deploy", "--python", "2.7")
+    assert done.status == 3
+    assert "The control plane has no Python 2.7" in done.err
+    assert "3.11, 3.12" in done.err
+
+
+def test_folder_of_a_configured_parent(
+    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first(run)
+    (shop / "pages").mkdir()
+    monkeypatch.chdir(shop / "pages")
+    assert "nothing was touched" in run("deploy").out
+
+
+def test_an_artifact_is_sent_as_it_is(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    artifact = shop / "built.zip"
+    with zipfile.ZipFile(artifact, "w") as archive:
+        archive.writestr("Procfile", "web: true\n")
+    first(run, str(artifact))
+    assert list(toy.objects.values()) == [artifact.read_bytes()]
+    known = shop / ".elasticbeanstalk/config.yml"
+    known.write_text(known.read_text() + "deploy:\n  artifact: built.zip\n")
+    assert "nothing was touched" in run("deploy").out
+
+
+def test_survives_a_restart_of_the_control_plane(
+    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy.add_environment("shop-dev")
+    killed, noticed = threading.Event(), threading.Event()
+    toy.at_look[2] = killed.set
+    look_again = Api.forget_endpoint
+
+    def forget(api: Api) -> None:
+        noticed.set()
+        look_again(api)
+
+    def restart() -> None:
+        assert killed.wait(20)
+        served.stop()
+        assert noticed.wait(20)
+        served.start()  # on another port
+
+    toy.frames = [frame("forward", "running", "waiting")] * 200 + toy.frames
+    monkeypatch.setattr(Api, "forget_endpoint", forget)
+    thread = threading.Thread(target=restart)
+    thread.start()
+    done = run("deploy")
+    thread.join(20)
+    assert done.status == 0, done.err
+    assert "Applications keep serving. Waiting up to 60 s for it." in done.err
+    assert "The control plane answers again." in done.err
+    assert done.out.count("update is starting.") == 1
+
+
+def test_gives_up_when_the_control_plane_stays_away(
+    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from beanpole.cli import follow
+
+    toy.add_environment("shop-dev")
+    toy.frames = [frame("forward", "running", "waiting")] * 1000
+    monkeypatch.setattr(follow, "PATIENCE", 0.05)
+    killed = threading.Event()
+    toy.at_look[2] = killed.set
+
+    def kill() -> None:
+        assert killed.wait(20)
+        served.stop()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    done = run("deploy")
+    thread.join(20)
+    served.start()  # the fixture stops it once more
+    assert done.status == 4
+    assert "beanpole up" in done.err
+
+
+def test_ctrl_c_leaves_the_deployment_alone(
+    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    toy.add_environment("shop-dev")
+    monkeypatch.setattr(time, "sleep", interrupted)
+    done = run("deploy")
+    assert done.status == 130
+    assert "the operation goes on" in done.err
+    assert "beanpole events -f shop-dev" in done.err
+    assert "beanpole abort shop-dev" in done.err
+    assert not toy.called("AbortEnvironmentUpdate")
+
+
+def test_limit_of_following(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.frames = [frame("forward", "running", "waiting")] * 10000
+    done = run("deploy", "--timeout", "1")
+    assert done.status == 1
+    assert "It is not over after 1 s" in done.err
+
+
+def test_drawn_at_a_terminal(served: Served, toy: Toy, shop: Path, at_terminal: Run) -> None:
+    toy.add_environment("shop-dev")
+    toy.plan = PLAN
+    toy.frames = going_wrong()
+    done = at_terminal("deploy")
+    assert done.status == 1
+    assert "✗ Activate failed on i-2: the process ended before it listened" in done.out
+    assert "ModuleNotFoundError: No module named 'xgboost'" in done.out
+    assert "Add xgboost to requirements.txt." in done.out
+    assert "\x1b[" in done.out
+    assert "Plan: Rolling" in done.out
+    assert "  1. Bring" not in done.out

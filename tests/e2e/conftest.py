@@ -1,0 +1,15 @@
+from collections.abc import Iterator
+
+import pytest
+from beanpole_site import Site
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A control plane of the test's own. All that it started is ended, and it is an error when something stays."""
+    made = Site()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.end()
