@@ -87,8 +87,8 @@ class Seen:
 class Report:
     """What happened. Latencies in milliseconds, of ordinary requests that succeeded, from the moment each was due.
 
-    `sent` counts ordinary, slow and idle requests and the websocket's opening (answered, and failed as well, when it is cut
-    later); `late_ms` is by how much the generator itself was late at worst (above some 50 ms do not trust the latencies).
+    `sent` counts ordinary, slow and idle requests and the websocket's opening (answered, and failed as well, if it is
+    cut later). `late_ms` is by how much the generator itself was late at worst: above 50 ms do not trust the latencies.
     `reconnected` counts kept-alive connections that the server had closed, noticed before anything was sent.
     """
 

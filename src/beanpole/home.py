@@ -46,7 +46,8 @@ class Home:
             probe.unlink()
         except OSError as problem:
             raise HomeUnusable(
-                f"the home {self.root} cannot be written: {problem.strerror}. Choose another with --home or BEANPOLE_HOME."
+                f"the home {self.root} cannot be written: {problem.strerror}. Choose another with --home or "
+                "BEANPOLE_HOME."
             ) from problem
 
     def lock(self) -> None:
@@ -58,8 +59,8 @@ class Home:
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise HomeUnusable(
-                f"another control plane (pid {holder}) uses the home {self.root}. Stop it with `beanpole down`, or choose "
-                "another home with --home."
+                f"another control plane (pid {holder}) uses the home {self.root}. Stop it with `beanpole down`, "
+                "or choose another home with --home."
             ) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())

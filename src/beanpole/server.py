@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from beanpole.aws.call import Service
 from beanpole.aws.gateway import UVICORN_OPTIONS, Gateway
 from beanpole.aws.models import load_model
-from beanpole.aws.call import Service
 from beanpole.control.context import Control
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
@@ -122,7 +122,9 @@ class ControlPlaneProcess:
         layers = Layers(home.layers, blobs, pythons)
         registry = catalogue.load()
         board = Board()
-        engine = Engine(Parts(database, blobs, fleet, edge, layers, registry, board), f"{me.store}/{home.root}")
+        collector = Collector(database, fleet, edge)
+        parts = Parts(database, blobs, fleet, edge, layers, registry, board)
+        engine = Engine(parts, f"{me.store}/{home.root}", collector.wake)
 
         def wake() -> None:
             loop.call_soon_threadsafe(engine.wake)
@@ -143,7 +145,6 @@ class ControlPlaneProcess:
             layers=layers,
             wake=wake,
         )
-        collector = Collector(database, fleet, edge)
         logs = Logs(control, fleet, loop)
         here = ControlPlane(str(home.root), address, f"http://{options.balancer[0]}:{options.balancer[1]}")
         ours = Beanpole(control, fleet, board, Environments(control), here, loop)
@@ -254,8 +255,8 @@ def envoy_binary() -> Path:
         found = Path(envoy.__file__).parent / "_bin" / "envoy"
     if found is None or not os.access(found, os.X_OK):
         raise StartFailed(
-            f"there is no Envoy for this platform ({platform.system()} {platform.machine()}). Install one and let ENVOY_BIN "
-            "name it; ready-made ones exist for Linux with glibc 2.31 or later and for macOS 15 on arm64."
+            f"there is no Envoy for this platform ({platform.system()} {platform.machine()}). Install one and let "
+            "ENVOY_BIN name it; ready-made ones exist for Linux with glibc 2.31 or later and for macOS 15 on arm64."
         )
     return found
 
@@ -269,8 +270,8 @@ def _bind(where: tuple[str, int]) -> socket.socket:
     except OSError as problem:
         listening.close()
         raise StartFailed(
-            f"the API cannot listen on {where[0]}:{where[1]}: {problem.strerror}. Choose another port with --api-port, or "
-            "stop what listens there."
+            f"the API cannot listen on {where[0]}:{where[1]}: {problem.strerror}. Choose another port with --api-port, "
+            "or stop what listens there."
         ) from problem
     return listening
 

@@ -23,17 +23,19 @@ from beanpole.fleet.agent_client import AgentClient, AgentUnreachable
 DEADLINE = 15.0  # seconds after which a test says what it waited for in vain
 T = TypeVar("T")
 
+# Not http.server, whose import takes longer than all that the agent does in a test.
 WEB = """
-import http.server, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(int(os.environ.get("STATUS", "200")))
-        self.end_headers()
-        self.wfile.write((os.environ.get("BODY", "fine") + "\\n").encode())
-    def log_message(self, *words):
-        pass
-print("web begins", flush=True)
-http.server.HTTPServer((os.environ.get("BIND", "127.0.0.1"), int(os.environ["PORT"])), Handler).serve_forever()
+import os, socket
+status, body = os.environ.get("STATUS", "200"), os.environ.get("BODY", "fine") + chr(10)
+reason = {"200": "OK", "500": "Internal Server Error", "503": "Service Unavailable"}[status]
+answer = f"HTTP/1.1 {status} {reason}\\r\\nContent-Length: {len(body)}\\r\\nConnection: close\\r\\n\\r\\n{body}"
+with socket.create_server((os.environ.get("BIND", "127.0.0.1"), int(os.environ["PORT"]))) as server:
+    print("web begins", flush=True)
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            if connection.recv(4096):
+                connection.sendall(answer.encode())
 """
 HEALTH = {"path": "/", "codes": [[200, 399]], "timeout": 2}
 PYTHON = f"{sys.executable} -S"

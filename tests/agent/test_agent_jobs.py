@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,17 @@ from beanpole.fleet.agent_client import (
     OtherStore,
     StaleEpoch,
 )
+
+
+@pytest.fixture
+def site(shared_site: Site) -> Site:
+    return shared_site
+
+
+@pytest.fixture
+def own_site(new_site: Callable[..., Site]) -> Site:
+    """For tests that end its agent."""
+    return new_site().start()
 
 
 def command(line: str, **more: object) -> dict[str, object]:
@@ -44,38 +56,36 @@ def test_the_same_key_runs_once(site: Site) -> None:
     assert (site.home / "releases" / "r1" / "runs").read_text() == "x\n"
 
 
-def test_a_failed_job_is_not_repeated_and_keeps_its_error(site: Site) -> None:
-    site.fetch("r1", {})
+def test_a_failed_job_is_not_repeated_and_keeps_its_error(own_site: Site) -> None:
+    own_site.fetch("r1", {})
     for _ in range(2):
         with pytest.raises(JobFailed) as failure:
-            site.job("run", job_key="k", **stage("echo x >> ../runs; echo broken; exit 3"))
+            own_site.job("run", job_key="k", **stage("echo x >> ../runs; echo broken; exit 3"))
         assert (failure.value.stage, failure.value.exit_status) == ("predeploy", 3)
         assert failure.value.last_lines == ("broken",)
-        site.end()
-        site.start()
+        own_site.end()
+        own_site.start()
 
-    assert (site.home / "releases" / "r1" / "runs").read_text() == "x\n"
+    assert (own_site.home / "releases" / "r1" / "runs").read_text() == "x\n"
 
 
-def test_an_older_epoch_is_refused_also_by_the_next_agent(site: Site) -> None:
-    site.epoch = 7
-    site.job("preflight")
-    site.epoch = 6
+def test_an_older_epoch_is_refused_also_by_the_next_agent(own_site: Site) -> None:
+    own_site.epoch = 7
+    own_site.job("preflight")
+    own_site.epoch = 6
     with pytest.raises(StaleEpoch):
-        site.job("preflight")
-    site.kill()
-    site.start()
+        own_site.job("preflight")
+    own_site.kill()
+    own_site.start()
     with pytest.raises(StaleEpoch) as refusal:
-        site.job("preflight")
+        own_site.job("preflight")
 
     assert refusal.value.body["epoch"] == 7
 
 
 def test_another_control_plane_is_refused(site: Site) -> None:
-    site.store = "store-2"
-
     with pytest.raises(OtherStore):
-        site.job("preflight")
+        asyncio.run(site.client("store-2").run_job("k-other", "preflight", {}, 1))
 
 
 def test_cancelling_ends_everything_that_the_job_started(site: Site) -> None:
@@ -100,42 +110,42 @@ def test_a_command_that_ignores_sigterm_is_killed(site: Site) -> None:
     assert not alive(pid)
 
 
-def test_a_job_that_the_agents_death_interrupted_runs_again(site: Site) -> None:
-    site.fetch("r1", {})
+def test_a_job_that_the_agents_death_interrupted_runs_again(own_site: Site) -> None:
+    own_site.fetch("r1", {})
     line = "echo $$ > leader; test -e ../second && exit 0; touch ../second; sleep 300"
-    key = site.put("run", **stage(line))
-    orphan = waiting(site, "leader")
-    site.kill()
+    key = own_site.put("run", **stage(line))
+    orphan = waiting(own_site, "leader")
+    own_site.kill()
     assert alive(orphan)
 
-    site.start()
+    own_site.start()
 
     eventually("the orphan of the interrupted job is ended", lambda: not alive(orphan))
-    assert site.ask(lambda client: client.get_job(key)).state == "interrupted"
-    assert site.job("run", job_key=key, **stage(line)) == {"ran": 1, "skipped": 0, "ignored": 0}
+    assert own_site.ask(lambda client: client.get_job(key)).state == "interrupted"
+    assert own_site.job("run", job_key=key, **stage(line)) == {"ran": 1, "skipped": 0, "ignored": 0}
 
 
-def test_an_agent_that_ends_ends_what_its_jobs_run(site: Site) -> None:
-    site.fetch("r1", {})
-    key = site.put("run", **stage("echo $$ > leader; sleep 300"))
-    pid = waiting(site, "leader")
+def test_an_agent_that_ends_ends_what_its_jobs_run(own_site: Site) -> None:
+    own_site.fetch("r1", {})
+    key = own_site.put("run", **stage("echo $$ > leader; sleep 300"))
+    pid = waiting(own_site, "leader")
 
-    site.end()
+    own_site.end()
     assert not alive(pid)
-    site.start()
+    own_site.start()
 
-    assert site.ask(lambda client: client.get_job(key)).state == "interrupted"
+    assert own_site.ask(lambda client: client.get_job(key)).state == "interrupted"
 
 
-def test_a_client_that_waits_gets_over_the_agents_restart(site: Site) -> None:
-    site.fetch("r1", {})
+def test_a_client_that_waits_gets_over_the_agents_restart(own_site: Site) -> None:
+    own_site.fetch("r1", {})
     line = "echo $$ > leader; test -e ../second && exit 0; touch ../second; sleep 300"
 
     async def restart_meanwhile() -> dict[str, object]:
-        job = asyncio.ensure_future(site.client().run_job("k", "run", stage(line), 1))
-        await asyncio.to_thread(waiting, site, "leader")
-        await asyncio.to_thread(site.kill)
-        await asyncio.to_thread(site.start_again)
+        job = asyncio.ensure_future(own_site.client().run_job("k", "run", stage(line), 1))
+        await asyncio.to_thread(waiting, own_site, "leader")
+        await asyncio.to_thread(own_site.kill)
+        await asyncio.to_thread(own_site.start_again)
         return await job
 
     assert asyncio.run(restart_meanwhile())["ran"] == 1
@@ -185,16 +195,16 @@ def test_a_caller_out_of_time_hears_so_and_the_job_goes_on(site: Site) -> None:
     assert alive(pid)
 
 
-def test_only_the_newest_records_are_kept_and_long_keys_have_files(site: Site) -> None:
-    folder = site.home / "jobs"
+def test_only_the_newest_records_are_kept_and_long_keys_have_files(own_site: Site) -> None:
+    folder = own_site.home / "jobs"
     for number in range(KEPT + 5):
         path = folder / f"old-{number}.json"
         path.write_text(json.dumps({"key": f"old-{number}", "state": "succeeded"}))
     long = "x/" * 400
 
-    site.job("preflight", job_key=long)
+    own_site.job("preflight", job_key=long)
 
     assert len(list(folder.iterdir())) == KEPT
-    assert site.ask(lambda client: client.get_job(long)).state == "succeeded"
-    assert time.time() - site.record(long)["ended_at"] < 60
+    assert own_site.ask(lambda client: client.get_job(long)).state == "succeeded"
+    assert time.time() - own_site.record(long)["ended_at"] < 60
     assert all(len(Path(path).name) < 255 for path in folder.iterdir())

@@ -26,7 +26,8 @@ def site(shared_site: Site) -> Iterator[Site]:
     """A shared agent with nothing running when a test is over."""
     yield shared_site
     for each in shared_site.state()["processes"]:
-        shared_site.job("stop", release=each["release"], names=None, grace=2)
+        if each["state"] != "stopped":
+            shared_site.job("stop", release=each["release"], names=None, grace=2)
 
 
 def get(address: str, port: int) -> tuple[int, str]:
@@ -195,7 +196,7 @@ def test_the_gate_quotes_the_last_answer(site: Site) -> None:
 
 
 def test_the_gate_sees_a_death(site: Site, tmp_path: Path) -> None:
-    doomed = WEB.replace("self.end_headers()", "self.end_headers(); os.path.exists('doom') and os._exit(9)")
+    doomed = WEB.replace("connection.sendall", "os.path.exists('doom') and os._exit(9); connection.sendall")
     release = site.prepare("r-doom", texts={"web.py": doomed})
     site.run_web(release)
     (site.home / "releases" / release / "app" / "doom").touch()

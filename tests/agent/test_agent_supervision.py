@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,23 @@ def test_a_process_that_nobody_knows_of_is_ended(site: Site) -> None:
     assert not alive(pid)
 
 
+def test_a_process_that_was_never_started_ends_nobody_elses(site: Site, new_site: Callable[..., Site]) -> None:
+    other = new_site("other").start()
+    deployed(other)
+    pid = other.process("r1")["pid"]
+    deployed(site)
+    site.kill()
+    table = site.home / "processes.json"
+    content = json.loads(table.read_text())
+    content["processes"][0].update(mark="", identity=None)
+    table.write_text(json.dumps(content))
+
+    site.start()
+
+    eventually("web runs", lambda: site.process("r1").get("pid"))
+    assert alive(pid)
+
+
 def test_a_pid_that_now_belongs_to_somebody_else_is_never_touched(site: Site) -> None:
     deployed(site, worker=WORKER)
     site.kill()
@@ -277,6 +295,18 @@ def test_a_stop_first_release_that_fails_brings_the_old_one_back(site: Site) -> 
     assert (site.process("r1")["state"], site.process("r1")["port"]) == ("running", port)
 
 
+def test_the_way_back_leads_past_a_release_that_had_no_verdict(site: Site) -> None:
+    deployed(site, "r1")
+    site.run_web(site.prepare("r2", stop_first=True))
+    site.prepare("r3", texts={"web.py": "import nothing_of_the_kind\n"}, stop_first=True)
+
+    with pytest.raises(JobFailed):
+        site.run_web("r3")
+
+    told(site, "Release r1 runs again instead of r3")
+    assert site.process("r2")["state"] == "stopped"
+
+
 def test_without_a_verdict_in_time_the_old_release_runs_again(site: Site) -> None:
     deployed(site, "r1", worker=WORKER)
     site.prepare("r2", stop_first=True)
@@ -293,8 +323,12 @@ def test_an_agent_that_dies_amid_a_stop_first_start_leaves_no_outage(site: Site)
     site.prepare("r2", {"web": "touch began; exec sleep 300"}, stop_first=True)
     key = site.put("start", release="r2", health=HEALTH, deadline=60, fixed_port=None)
     eventually("the new one begins", lambda: (site.home / "releases/r2/app/began").exists())
+    identity = eventually(
+        "its identity is written down",
+        lambda: json.loads((site.home / "processes.json").read_text())["processes"][-1]["identity"],
+    )
     site.kill()
-    os.kill(json.loads((site.home / "processes.json").read_text())["processes"][-1]["identity"][0], signal.SIGKILL)
+    os.kill(identity[0], signal.SIGKILL)
 
     site.start()
 

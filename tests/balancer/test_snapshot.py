@@ -1,4 +1,4 @@
-"""Pools to Envoy's files: the same for the same pools, whole, in an order in which nothing refers to what is missing."""
+"""Pools to Envoy's files: the same for the same pools, whole, in an order in which nothing dangles."""
 
 import json
 import random

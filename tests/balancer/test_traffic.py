@@ -62,6 +62,40 @@ def test_rolling_four_endpoints_loses_nothing() -> None:
     asyncio.run(run())
 
 
+def test_the_only_endpoint_is_replaced_again_and_again_without_loss() -> None:
+    async def run() -> None:
+        async with balancer() as home:
+            app = await EchoApp("0").start()
+            pool = Pool("e-1", (HOST,), endpoints([app]), QUICK)
+            await home.put(pool)
+            async with Load(Settings(port=home.port, host=HOST, rate=300, post=0.3)) as load:
+                for turn in range(6):  # quicker than Envoy would pass on changes of health by default
+                    new = await EchoApp(str(turn + 1)).start()
+                    pool = await replace_one(home, pool, app, new)
+                    app = new
+                await load.more(10)
+            lossless(load.report())
+            assert list(load.report().versions)[-1] == "6"
+
+    asyncio.run(run())
+
+
+def test_an_endpoint_serves_the_moment_it_is_reported_healthy() -> None:
+    async def run() -> None:
+        async with balancer() as home:
+            (app,) = await apps_of("1")
+            empty = Pool("e-1", (HOST,), (), QUICK)
+            await home.put(empty)
+            assert (await home.get())[0] == 503
+            for _ in range(3):
+                await home.put(replace(empty, endpoints=endpoints([app])))
+                await home.until("e-1", *endpoints([app]), healthy=True)
+                assert (await home.get())[0] == 200
+                await home.put(empty)
+
+    asyncio.run(run())
+
+
 def test_swapped_hosts_answer_from_the_other_pool_at_once() -> None:
     async def run() -> None:
         async with balancer() as home:
@@ -86,11 +120,20 @@ def test_other_pools_come_change_and_go_without_being_noticed() -> None:
         async with balancer() as home:
             (app,) = await apps_of("1")
             pool = Pool("e-1", (HOST,), endpoints([app]), QUICK)
-            other = Pool("e-2", ("b.localhost",), endpoints([app]), QUICK)
+            sleepy = replace(QUICK, path="/slow?s=0.3", timeout=4.0)
+            other = Pool("e-2", ("b.localhost",), endpoints([app]), sleepy)
             await home.put(pool)
             async with Load(Settings(port=home.port, host=HOST, rate=200, websocket="/ws")) as load:
+                # Its clients read 404 before and after, and never that nobody is there.
+                asking = Settings(port=home.port, host="b.localhost", rate=400, allowed=(404,))
+                async with Load(asking) as other_load:
+                    for _ in range(3):
+                        await home.put(pool, other)
+                        assert (await home.get(host="b.localhost"))[0] == 200  # the pool was warm before its route was
+                        await home.put(pool)
+                        assert (await home.get(host="b.localhost"))[0] == 404
+                lossless(other_load.report())
                 await home.put(pool, other)
-                assert (await home.get(host="b.localhost"))[0] == 200  # at once: the pool was warm before its route was
                 # Another kind of check makes a new cluster of the busy pool, too.
                 pool = replace(pool, health=replace(QUICK, path=None))
                 await home.put(pool, other)

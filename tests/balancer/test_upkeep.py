@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import socket
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +23,14 @@ from balancer_home import (
     Pool,
     Refused,
     balancer,
+    balancer_of_an_agent,
     endpoints,
     free_port,
     until,
 )
 from echo_app import EchoApp
 
+from beanpole.agent import keeper
 from beanpole.balancer.bootstrap import bootstrap
 from beanpole.balancer.snapshot import snapshot
 from load import Load, Settings
@@ -57,8 +56,10 @@ def test_a_killed_envoy_is_started_again_and_the_gap_is_told() -> None:
         async with balancer() as home:
             await served(home)
             before = await pid_of(home)
-            os.kill(before, signal.SIGKILL)
-            (event,) = await until(lambda: home.events.after(0))
+            # What is left of connections must not keep the next process from the port.
+            async with Load(Settings(port=home.port, host=HOST, rate=1, idle=5, websocket="/ws")):
+                os.kill(before, signal.SIGKILL)
+                (event,) = await until(lambda: home.events.after(0))
             assert event["severity"] == "ERROR"
             assert event["message"].startswith("Envoy ended (signal SIGKILL) and was started again; no connection")
             assert event["detail"]["pid"] == before
@@ -76,7 +77,7 @@ def test_an_envoy_that_dies_again_and_again_is_started_less_often() -> None:
             for deaths in range(1, 7):
                 os.kill(await pid_of(home), signal.SIGKILL)
                 await until(lambda deaths=deaths: len(home.events.after(0)) >= deaths)
-            assert home.messages()[-1] == "Envoy died 6 times within a minute; next start in 1 s"
+            assert home.messages()[-1] == "Envoy ended 6 times within a minute; next start in 1 s"
             await until(lambda: len(home.events.after(0)) == 7)
             assert (await home.get())[0] == 200
 
@@ -85,22 +86,13 @@ def test_an_envoy_that_dies_again_and_again_is_started_less_often() -> None:
 
 def test_a_killed_agent_interrupts_nothing_and_its_envoy_is_adopted() -> None:
     async def run() -> None:
-        folder = Path(tempfile.mkdtemp(prefix="bp-", dir="/tmp"))
-        home = None
-        app = await EchoApp("1").start()
-        script = Path(__file__).with_name("agent_process.py")
-        agent = await asyncio.create_subprocess_exec(
-            sys.executable, script, folder / "h", str(app.port), stdout=asyncio.subprocess.PIPE
-        )
-        try:
-            assert agent.stdout is not None
-            port, envoy_pid = map(int, (await asyncio.wait_for(agent.stdout.readline(), 20)).split())
-            async with Load(Settings(port=port, host=HOST, rate=100)) as load:
-                agent.kill()
-                await agent.wait()
-                home = BalancerHome(folder / "h")
-                home.port, home.edge, home.version = port, Edge(port=port), 1
-                await home.role.start()
+        async with balancer_of_an_agent() as home:
+            app, _ = await served(home)
+            envoy_pid = await pid_of(home)
+            async with Load(Settings(port=home.port, host=HOST, rate=100)) as load:
+                await home.kill_agent()
+                await load.more(20)
+                await home.start_agent()
                 assert await pid_of(home) == envoy_pid
                 assert (await home.envoy())["outcome"] == "running"
                 # It can be told something, and is watched.
@@ -108,20 +100,15 @@ def test_a_killed_agent_interrupts_nothing_and_its_envoy_is_adopted() -> None:
                 await home.put(Pool("e-1", (HOST,), endpoints([app, other]), QUICK))
                 await home.until("e-1", *endpoints([other]), healthy=True)
             assert load.report().failed == 0
-            assert home.messages() == []
+            assert await home.messages_of_agent() == []
             os.kill(envoy_pid, signal.SIGKILL)
-            (event,) = await until(lambda: home.events.after(0))
-            assert event["message"].startswith("Envoy ended (unknown) and was started again")
+            (message,) = await until(home.messages_of_agent)
+            assert message.startswith("Envoy ended (unknown) and was started again")
             assert (await home.get())[0] == 200
-        finally:
-            if agent.returncode is None:
-                agent.kill()
-                await agent.wait()
-            if home is None:
-                home = BalancerHome(folder / "h")
-                await home.role.start()
-            await home.role.stop(processes=True)
-            shutil.rmtree(folder)
+            hello = await home.ask("GET", "/hello")
+            assert (hello["role"], hello["store"]) == ("balancer", STORE)
+            with pytest.raises(Refused, match="other store"):
+                await home.ask("PUT", "/snapshot", {"store": "store-2"})
 
     asyncio.run(run())
 
@@ -135,7 +122,29 @@ def test_envoy_starts_with_the_agent_when_both_were_gone() -> None:
             await home.role.start()
             await home.until_live()
             assert (await home.get())[0] == 200
-            assert home.messages() == ["Envoy was not running when the agent started; starting it"]
+            (message,) = await until(home.messages)
+            assert message.startswith("Envoy was not running when the agent started, and was started again; no conn")
+
+    asyncio.run(run())
+
+
+def test_a_port_that_somebody_took_meanwhile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "PAUSE_LIMIT", 0.2)
+
+    async def run() -> None:
+        async with balancer() as home:
+            await served(home)
+            await home.role.stop(processes=True)
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                other.bind(("127.0.0.1", home.port))
+                other.listen()
+                home.role = home.agent()
+                await home.role.start()
+                message = (await until(home.messages))[0]
+                assert message.startswith(f"Envoy cannot be started: port {home.port} on 127.0.0.1 is taken by process")
+            await home.until_live()
+            assert (await home.get())[0] == 200
 
     asyncio.run(run())
 
@@ -145,9 +154,15 @@ def test_replaced_under_load_without_loss() -> None:
         async with balancer() as home:
             await served(home)
             before = await pid_of(home)
-            settings = Settings(port=home.port, host=HOST, rate=200, idle=3, websocket="/ws", slow_every=0.5)
+            settings = Settings(
+                port=home.port, host=HOST, rate=200, keep_alive=0.5, idle=3, websocket="/ws", slow_every=0.5
+            )
             async with Load(settings) as load:
-                answer = await home.ask("POST", "/envoy/replace")
+                replacing = asyncio.create_task(home.ask("POST", "/envoy/replace"))
+                while not replacing.done():  # its view never has a hole
+                    assert (await home.endpoints("e-1")).popitem()[1]["healthy"]
+                    await asyncio.sleep(0.005)
+                answer = await replacing
                 assert answer["outcome"] == "replaced"
                 assert answer["pid"] == await pid_of(home) != before
                 assert answer["draining"] == [1]
@@ -310,7 +325,9 @@ def test_a_taken_port_is_a_clear_error() -> None:
                 other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 other.bind(("127.0.0.1", home.port))
                 other.listen()
-                with pytest.raises(Refused, match=f"port {home.port} on 127.0.0.1 is taken by another") as refused:
+                with pytest.raises(
+                    Refused, match=f"port {home.port} on 127.0.0.1 is taken by process {os.getpid()} "
+                ) as refused:
                     await home.envoy()
             assert refused.value.more == {
                 "address": "127.0.0.1", "port": home.port, "remedy": "Choose another one with --port."

@@ -13,7 +13,11 @@ import pytest
 from toy_api import Done, Run, Served, Toy
 
 from beanpole import cli
+from beanpole.aws import models
 from beanpole.cli import events, follow, logs
+
+LOADER = models.client_loader()
+"""One for all tests: it remembers the models, which take longest of all that a command does."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +36,7 @@ def nobodys_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv(name, "jo@example.org")
     monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setattr(models, "client_loader", lambda: LOADER)
     monkeypatch.setattr(follow, "POLL", 0.01)
     monkeypatch.setattr(follow, "RETRY", 0.01)
     monkeypatch.setattr(events, "POLL", 0.01)
@@ -50,7 +55,8 @@ def served(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     running.start()
     monkeypatch.setenv("BEANPOLE_HOME", str(running.home.root))
     yield running
-    running.stop()
+    running.begin_to_stop()  # its thread ends by itself; waiting for that would be half of the test's time
+    running.home.unlock()
 
 
 @pytest.fixture

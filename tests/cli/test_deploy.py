@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import threading
 import zipfile
 from collections.abc import Callable
@@ -10,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy_api import INSTANCES, Run, Served, Toy, frame, going_wrong
+from toy_api import INSTANCES, Run, Served, Toy, frame, going_well, going_wrong
 
+from beanpole.cli import follow
 from beanpole.cli.client import Api
 
 PLAN = {
@@ -81,9 +84,16 @@ def test_unchanged_content_touches_nothing(served: Served, toy: Toy, shop: Path,
     assert run("deploy", "--json").json["outcome"] == "unchanged"
 
 
-def test_an_instance_left_behind_is_a_reason_to_deploy_the_same(
-    served: Served, toy: Toy, shop: Path, run: Run
-) -> None:
+def test_content_that_another_client_deployed_is_recognised(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    first(run)
+    toy.environments["shop-dev"]["VersionLabel"] = "by-eb"
+    assert "shop-dev runs exactly this as by-eb: nothing was touched." in run("deploy").out
+    done = run("deploy", "--label", "mine")
+    assert done.status == 0
+    assert toy.called("UpdateEnvironment") == [{"EnvironmentName": "shop-dev", "VersionLabel": "mine"}]
+
+
+def test_an_instance_left_behind_is_a_reason_to_deploy_the_same(served: Served, toy: Toy, shop: Path, run: Run) -> None:
     label = first(run)
     toy.plan = PLAN
     done = run("deploy")
@@ -93,9 +103,7 @@ def test_an_instance_left_behind_is_a_reason_to_deploy_the_same(
     assert len(toy.objects) == 1
 
 
-def test_next_version_shows_the_plan_first_and_each_change_once(
-    served: Served, toy: Toy, shop: Path, run: Run
-) -> None:
+def test_next_version_shows_the_plan_first_and_each_change_once(served: Served, toy: Toy, shop: Path, run: Run) -> None:
     first(run)
     (shop / "application.py").write_text("application = repr\n")
     toy.plan = PLAN
@@ -209,7 +217,9 @@ def test_rehearsal_of_a_first_use(served: Served, toy: Toy, shop: Path, run: Run
     assert not toy.objects
 
 
-def test_uncommitted_changes_are_part_of_it_and_said(served: Served, toy: Toy, shop: Path, git: Callable[..., str], run: Run) -> None:
+def test_uncommitted_changes_are_part_of_it_and_said(
+    served: Served, toy: Toy, shop: Path, git: Callable[..., str], run: Run
+) -> None:
     (shop / "new.py").write_text("")
     (shop / ".gitignore").write_text("secret\n")
     (shop / "secret").write_text("")
@@ -225,6 +235,7 @@ def test_uncommitted_changes_are_part_of_it_and_said(served: Served, toy: Toy, s
 
 
 def test_content_that_ran_before_is_not_sent_again(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.plan = PLAN
     label = first(run)
     (shop / "application.py").write_text("application = repr\n")
     second = first(run)
@@ -314,8 +325,7 @@ def test_survives_a_restart_of_the_control_plane(
     served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toy.add_environment("shop-dev")
-    killed, noticed = threading.Event(), threading.Event()
-    toy.at_look[2] = killed.set
+    noticed = threading.Event()
     look_again = Api.forget_endpoint
 
     def forget(api: Api) -> None:
@@ -323,15 +333,20 @@ def test_survives_a_restart_of_the_control_plane(
         look_again(api)
 
     def restart() -> None:
-        assert killed.wait(20)
         served.stop()
         assert noticed.wait(20)
+        toy.operations[-1].frames = going_well()
         served.start()  # on another port
 
-    toy.frames = [frame("forward", "running", "waiting")] * 200 + toy.frames
-    monkeypatch.setattr(Api, "forget_endpoint", forget)
     thread = threading.Thread(target=restart)
-    thread.start()
+
+    def kill() -> None:
+        served.begin_to_stop()
+        thread.start()
+
+    toy.at_look[2] = kill
+    toy.frames = [frame("forward", "running", "waiting")]
+    monkeypatch.setattr(Api, "forget_endpoint", forget)
     done = run("deploy")
     thread.join(20)
     assert done.status == 0, done.err
@@ -343,37 +358,26 @@ def test_survives_a_restart_of_the_control_plane(
 def test_gives_up_when_the_control_plane_stays_away(
     served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from beanpole.cli import follow
-
     toy.add_environment("shop-dev")
-    toy.frames = [frame("forward", "running", "waiting")] * 1000
+    toy.frames = [frame("forward", "running", "waiting")]
     monkeypatch.setattr(follow, "PATIENCE", 0.05)
-    killed = threading.Event()
-    toy.at_look[2] = killed.set
+    thread = threading.Thread(target=served.stop)
 
     def kill() -> None:
-        assert killed.wait(20)
-        served.stop()
+        served.begin_to_stop()
+        thread.start()
 
-    thread = threading.Thread(target=kill)
-    thread.start()
+    toy.at_look[2] = kill
     done = run("deploy")
     thread.join(20)
-    served.start()  # the fixture stops it once more
     assert done.status == 4
-    assert "beanpole up" in done.err
+    assert "What was begun is continued, or undone, when it runs again." in done.err
 
 
-def test_ctrl_c_leaves_the_deployment_alone(
-    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import time
-
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
-
+def test_ctrl_c_leaves_the_deployment_alone(served: Served, toy: Toy, shop: Path, run: Run) -> None:
     toy.add_environment("shop-dev")
-    monkeypatch.setattr(time, "sleep", interrupted)
+    toy.frames = [frame("forward", "running", "waiting")]
+    toy.at_look[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
     done = run("deploy")
     assert done.status == 130
     assert "the operation goes on" in done.err
@@ -384,7 +388,7 @@ def test_ctrl_c_leaves_the_deployment_alone(
 
 def test_limit_of_following(served: Served, toy: Toy, shop: Path, run: Run) -> None:
     toy.add_environment("shop-dev")
-    toy.frames = [frame("forward", "running", "waiting")] * 10000
+    toy.frames = [frame("forward", "running", "waiting")]
     done = run("deploy", "--timeout", "1")
     assert done.status == 1
     assert "It is not over after 1 s" in done.err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -121,6 +122,8 @@ class Toy:
     plan: dict[str, Any] = field(default_factory=dict)
     at_look: dict[int, Callable[[], None]] = field(default_factory=dict)
     """What to do when an operation is looked at for the so-maniest time, before it answers."""
+    forget_operations: bool = False
+    """Operations are begun and nothing is known of them."""
     logs: list[list[dict[str, str]]] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
 
@@ -137,7 +140,9 @@ class Toy:
             "SolutionStackName": STACKS[0],
             "DateUpdated": T0,
         } | more
-        self.settings.setdefault(name, {("aws:autoscaling:asg", "MinSize"): "2", ("aws:autoscaling:asg", "MaxSize"): "2"})
+        self.settings.setdefault(
+            name, {("aws:autoscaling:asg", "MinSize"): "2", ("aws:autoscaling:asg", "MaxSize"): "2"}
+        )
         self.versions.setdefault(application, {})
 
     def say(self, request_id: str, environment: str, message: str, severity: str = "INFO") -> None:
@@ -186,7 +191,11 @@ class Toy:
             "DescribeEnvironmentResources": self._resources,
         }
         of_ours = {
-            "DescribeControlPlane": lambda call: {"Version": "0.1.0", "Region": REGION, "BalancerUrl": "http://127.0.0.1:8080"},
+            "DescribeControlPlane": lambda call: {
+                "Version": "0.1.0",
+                "Region": REGION,
+                "BalancerUrl": "http://127.0.0.1:8080",
+            },
             "DescribeOperations": self._describe_operations,
             "PlanEnvironmentUpdate": lambda call: {"Plan": self.plan},
             "DescribeReleases": self._releases,
@@ -267,6 +276,8 @@ class Toy:
 
     def _describe_operations(self, call: Call) -> dict[str, Any]:
         params = call.params
+        if self.forget_operations:
+            return {"Operations": []}
         if "RequestId" not in params:
             return {"Operations": [self._shape(each) for each in reversed(self.operations)]}
         found = [each for each in self.operations if each.request_id == params["RequestId"]]
@@ -286,7 +297,9 @@ class Toy:
             if now["Outcome"] == "succeeded" and found.version is not None:
                 environment["VersionLabel"] = found.version
         if now["Phase"] == "return" and found.seen == 2:
-            self.say(found.request_id, found.environment, "Activate failed: the process ended before it listened.", "ERROR")
+            self.say(
+                found.request_id, found.environment, "Activate failed: the process ended before it listened.", "ERROR"
+            )
         return {
             "OperationId": str(found.number),
             "EnvironmentName": found.environment,
@@ -301,7 +314,11 @@ class Toy:
 
     def _rollback(self, call: Call) -> dict[str, Any]:
         name = call.params["EnvironmentName"]
-        proposed = {"Release": call.params.get("ReleaseNumber", 3), "VersionLabel": "v0", "Differences": self.differences}
+        proposed = {
+            "Release": call.params.get("ReleaseNumber", 3),
+            "VersionLabel": "v0",
+            "Differences": self.differences,
+        }
         if call.params.get("DryRun"):
             return proposed | {"Plan": self.plan}
         self.begin(call, name, "rollback", "v0")
@@ -310,13 +327,24 @@ class Toy:
     def _releases(self, call: Call) -> dict[str, Any]:
         return {
             "Releases": [
-                {"Number": 7, "VersionLabel": "v1", "Digest": "abcdef0123456789", "CreatedAt": T0, "PassedAt": T0, "Current": True},
+                {
+                    "Number": 7,
+                    "VersionLabel": "v1",
+                    "Digest": "abcdef0123456789",
+                    "CreatedAt": T0,
+                    "PassedAt": T0,
+                    "Current": True,
+                },
                 {"Number": 6, "VersionLabel": "v0", "Digest": "0123456789abcdef", "CreatedAt": T0, "Current": False},
             ]
         }
 
     def _health(self, call: Call) -> dict[str, Any]:
-        return {"EnvironmentName": call.params["EnvironmentName"], "HealthStatus": "Warning", "Causes": ["1 of 2 is slow."]}
+        return {
+            "EnvironmentName": call.params["EnvironmentName"],
+            "HealthStatus": "Warning",
+            "Causes": ["1 of 2 is slow."],
+        }
 
     def _instances(self, call: Call) -> dict[str, Any]:
         deployment = {"VersionLabel": "v1", "DeploymentId": 7, "Status": "Deployed", "DeploymentTime": T0}
@@ -363,14 +391,19 @@ class Served:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True)
         self._thread.start()
         self.home.lock()
-        self.home.state.write_text(json.dumps({"pid": 1, "api": self.url, "region": REGION, "balancer": "http://b"}))
+        self.home.state.write_text(json.dumps({"pid": os.getpid(), "api": self.url, "region": REGION}))
         self.home.credentials.write_text(
             f"[default]\naws_access_key_id = {KEY.id}\naws_secret_access_key = {KEY.secret}\n"
         )
 
-    def stop(self) -> None:
+    def begin_to_stop(self) -> None:
+        """Answer what is under way, and accept nothing more."""
         self._server.should_exit = True
+
+    def stop(self) -> None:
+        """Nobody listens, nobody holds the lock, nothing says where it was."""
+        self.begin_to_stop()
         self._thread.join(timeout=10)
         self._listener.close()
-        self.home.state.unlink(missing_ok=True)
+        self.home.state.unlink()
         self.home.unlock()

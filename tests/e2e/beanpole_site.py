@@ -1,4 +1,4 @@
-"""A whole Beanpole for tests: its own home, ports and control plane process; clients that speak to it; a way to end it."""
+"""A whole Beanpole for tests: its own home, ports and control plane; clients that speak to it; a way to end it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Site:
     # -- the control plane ------------------------------------------------------------------------------------------
 
     def start(self, crash_at: int | None = None) -> None:
-        """Start the control plane and return when it takes calls (or died of its planned crash)."""
+        """Start the control plane and return when it takes calls. `crash_at`: see `arm`."""
         words = [sys.executable, str(HERE / "up.py"), str(self.home.root), str(self.api_port), str(self.port)]
         if crash_at is not None:
             words.append(str(crash_at))
@@ -83,8 +83,13 @@ class Site:
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, cwd=self.root, env=environment)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
-        assert line.startswith("ready") or crash_at is not None, f"the control plane did not start:\n{self.log()}"
+        assert line.startswith("ready"), f"the control plane did not start:\n{self.log()}"
         threading.Thread(target=shutil.copyfileobj, args=(self.process.stdout, log), daemon=True).start()
+
+    def arm(self) -> None:
+        """From now on the control plane counts its journal entries, and dies at the one that `crash_at` named."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGUSR1)
 
     def kill(self) -> None:
         """As a crash does."""
@@ -106,7 +111,10 @@ class Site:
         if self.process is not None and not self.dead():
             self.stop()
         server.end_everything(self.home)
-        left = self.processes()
+        limit = time.monotonic() + 2.0
+        # The lock of an agent, by which its end is known, is free a moment before its process is gone.
+        while (left := self.processes()) and time.monotonic() < limit:
+            time.sleep(0.02)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -207,13 +215,13 @@ class Site:
         return self.ended(request_id=answer["ResponseMetadata"]["RequestId"])
 
     def deploy(
-        self, label: str, source: Path | dict[str, str] | None = None, *, name: str = "shop-dev", settings: Settings = ()
+        self, label: str, source: Source | None = None, *, name: str = "shop-dev", settings: Settings = ()
     ) -> dict[str, Any]:
         """Make the version if `source` is given, deploy it, and wait for the operation's end."""
         return self.ended(request_id=self.begin(label, source, name=name, settings=settings))
 
     def begin(
-        self, label: str, source: Path | dict[str, str] | None = None, *, name: str = "shop-dev", settings: Settings = ()
+        self, label: str, source: Source | None = None, *, name: str = "shop-dev", settings: Settings = ()
     ) -> str:
         """As `deploy`, without waiting; answers the request's id."""
         if source is not None:
@@ -233,6 +241,7 @@ class Site:
         return wait_for(f"end of request {request_id}", look, seconds)  # type: ignore[no-any-return]
 
     def operation(self, request_id: str) -> dict[str, Any] | None:
+        assert not self.dead(), f"the control plane ended by itself:\n{self.log()}"
         found = self.client("beanpole").describe_operations(RequestId=request_id)["Operations"]
         return found[0] if found else None
 
@@ -269,7 +278,8 @@ class Site:
 
         with contextlib.closing(sqlite3.connect(self.home.database)) as db:
             rows = db.execute(
-                "SELECT endpoint.address, endpoint.port FROM endpoint JOIN instance ON instance.id = endpoint.instance_id "
+                "SELECT endpoint.address, endpoint.port "
+                "FROM endpoint JOIN instance ON instance.id = endpoint.instance_id "
                 "JOIN environment ON environment.id = instance.environment_id "
                 "WHERE environment.name = ? AND endpoint.state = 'serving'",
                 (name,),
@@ -303,6 +313,8 @@ class Site:
 
 
 Settings = tuple[tuple[str, str, str], ...]
+Source = Path | dict[str, str]
+"""A folder, or files by name."""
 
 
 @dataclass

@@ -12,4 +12,5 @@ def site() -> Iterator[Site]:
         made.start()
         yield made
     finally:
+        print(made.log())  # shown where the test fails
         made.end()

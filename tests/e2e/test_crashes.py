@@ -28,44 +28,66 @@ ROLLING = (
     ("beanpole:deployment", "StartTimeout", "10"),
 )
 
-BROKEN = {"server.py": "import a_module_that_no_requirement_gives\n"}
+CLOSING = {
+    "succeeded": "Environment update completed successfully.",
+    "failed": "Failed to deploy application.",
+}
+
+SECOND_FAILS = """container_commands:
+  01_only_the_first:
+    command: mkdir "$MARKS/{label}"
+"""
+"""Works on the first instance and fails on the second, when the first one serves the new release already."""
 
 
-def entries(site: Site, request_id: str) -> int:
-    """How many journal entries an operation wrote."""
+def entries(site: Site, request_id: str) -> list[str]:
+    """The keys of the journal entries that an operation wrote, in order."""
     with contextlib.closing(sqlite3.connect(site.home.database)) as db:
-        query = "SELECT count(*) FROM journal JOIN operation ON operation.id = operation_id WHERE request_id = ?"
-        return int(db.execute(query, (request_id,)).fetchone()[0])
+        query = (
+            "SELECT key FROM journal JOIN operation ON operation.id = operation_id "
+            "WHERE request_id = ? ORDER BY journal.id"
+        )
+        return [key for (key,) in db.execute(query, (request_id,))]
 
 
-def turns(total: int, shard: int) -> list[int]:
-    every = [sign * number for number in range(1, total + 1) for sign in (1, -1)]
-    return every[shard::SHARDS]
+def turns(keys: list[str], shard: int) -> list[int]:
+    """After every entry; before those that record work, which is then done and not written down."""
+    after = list(range(1, len(keys) + 1))
+    before = [-number for number, key in enumerate(keys, 1) if not key.endswith(("/begin", "/bind", "requests/end"))]
+    return sorted([*after, *before], key=abs)[shard::SHARDS]
 
 
-def crash_in(site: Site, turn: int, label: str, files: dict[str, str]) -> dict[str, object]:
-    """Deploy under a control plane that dies at its `turn`th entry; the operation after another one took over."""
-    site.version("shop", label, files)
-    site.stop()
-    site.start(crash_at=turn)
+def crash_in(site: Site, label: str, following: int | None) -> dict[str, object]:
+    """Deploy under a control plane that dies on the way; the operation after the next one took over.
+
+    `following`: the entry at which that next one will die, when it is armed.
+    """
+    site.arm()
     with contextlib.suppress(ConnectionError, HTTPClientError):
         site.begin(label)  # the answer may die with the control plane; the operation does not
-    wait_for(f"planned crash at entry {turn}", site.dead)
-    site.start()
+    wait_for("planned crash", site.dead)
+    site.start(crash_at=following)
     newest = site.client("beanpole").describe_operations(EnvironmentName="shop-dev", MaxRecords=1)["Operations"][0]
     return site.ended(request_id=newest["RequestId"])
 
 
 def survives(site: Site, shard: int, label: str, files: Callable[[str], dict[str, str]], outcome: str) -> None:
-    site.create(app("probe", "v1"), instances=2, settings=ROLLING)
+    marks = site.root / "marks"
+    marks.mkdir()
+    properties = (("aws:elasticbeanstalk:application:environment", "MARKS", str(marks)),)
+    site.create(app("probe", "v1"), instances=2, settings=(*ROLLING, *properties))
     dry = site.deploy(label, files(label))
     assert dry["Outcome"] == outcome
-    total = entries(site, str(dry["RequestId"]))
-    assert total > 15, "the journal says less than a deployment does"
-    for turn in turns(total, shard):
+    keys = entries(site, str(dry["RequestId"]))
+    assert len(keys) > 20, "the journal says less than a deployment does"
+    mine = turns(keys, shard)
+    site.stop()
+    site.start(crash_at=mine[0])
+    for turn, following in zip(mine, [*mine[1:], None], strict=True):
         name = f"{label}-{'after' if turn > 0 else 'before'}-{abs(turn)}"
         before = site.serving()
-        operation = crash_in(site, turn, name, files(name))
+        site.version("shop", name, files(name))
+        operation = crash_in(site, name, following)
         assert operation["Outcome"] == outcome, (name, operation["Error"], site.log())
         expected = {name} if outcome == "succeeded" else before
         assert site.serving() == expected, f"{name}: more than one release serves, or the wrong one"
@@ -73,8 +95,7 @@ def survives(site: Site, shard: int, label: str, files: Callable[[str], dict[str
         assert environment["Status"] == "Ready"
         assert environment["VersionLabel"] == ("v1" if outcome == "failed" else name)
         told = site.events(RequestId=str(operation["RequestId"]))
-        closing = "Environment update completed successfully." if outcome == "succeeded" else "Failed to deploy application."
-        assert told[-1] == closing
+        assert told[-1] == CLOSING[outcome]
         assert len(told) == len(set(told)), f"{name}: an event was told twice: {told}"
 
 
@@ -84,5 +105,8 @@ def test_a_rolling_deployment_survives_the_death_of_its_control_plane_at_every_e
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_the_return_from_a_broken_version_survives_it_too(site: Site, shard: int) -> None:
-    survives(site, shard, "bad", lambda label: app("probe", label, **BROKEN), "failed")
+def test_the_return_from_a_version_that_fails_half_way_survives_it_too(site: Site, shard: int) -> None:
+    def files(label: str) -> dict[str, str]:
+        return app("probe", label, **{".ebextensions/01.config": SECOND_FAILS.format(label=label)})
+
+    survives(site, shard, "bad", files, "failed")

@@ -5,9 +5,11 @@ One environment of three instances and one load for all chapters, so that nothin
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +45,7 @@ def lost(report: dict[str, Any]) -> str:
 
 
 def failed(report: dict[str, Any]) -> list[str]:
-    """Kinds of failure. A websocket that is told to go (1001) when the drain deadline is over is none: it reconnects."""
+    """Kinds of failure. A websocket that is told to go (1001) when the drain deadline is over is none."""
     return [kind for kind in report["kinds"] if kind != "websocket: closed with code 1001"]
 
 
@@ -51,7 +53,7 @@ def agents(site: Site) -> list[int]:
     """Pids of the instances' agents."""
     found = []
     for pid in site.processes():
-        words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if b"instance" in words and b"run" in words:
             found.append(pid)
     return found
@@ -67,7 +69,8 @@ def test_nothing_is_lost_whatever_happens_to_three_instances(shop: Site) -> None
         assert long.report["failed"] == 0, lost(long.report)
         assert long.report["sent"] > 10
 
-        broken = shop.deploy("bad", app("probe", "bad", **{"server.py": "import nothing_like_this\n"}), settings=(*ROLLING, *BRISK))
+        files = app("probe", "bad", **{"server.py": "import nothing_like_this\n"})
+        broken = shop.deploy("bad", files, settings=(*ROLLING, *BRISK))
         assert broken["Outcome"] == "failed"
         assert shop.serving() == {"v3"}
 
@@ -78,7 +81,8 @@ def test_nothing_is_lost_whatever_happens_to_three_instances(shop: Site) -> None
 
         sizes = (("aws:autoscaling:asg", "MinSize", "2"), ("aws:autoscaling:asg", "MaxSize", "2"))
         assert shop.deploy("v3", settings=sizes)["Outcome"] == "succeeded"
-        assert len(shop.client().describe_environment_resources(EnvironmentName="shop-dev")["EnvironmentResources"]["Instances"]) == 2
+        left = shop.client().describe_environment_resources(EnvironmentName="shop-dev")["EnvironmentResources"]
+        assert len(left["Instances"]) == 2
 
         shop.kill()
         shop.start()
@@ -89,9 +93,9 @@ def test_nothing_is_lost_whatever_happens_to_three_instances(shop: Site) -> None
             os.kill(pid, signal.SIGKILL)
         wait_for("agents that were killed to be back", lambda: len(set(agents(shop)) - set(before)) == 2)
 
-        status, pid = shop.get("/pid")
+        status, answer = shop.get("/pid")
         assert status == 200
-        os.kill(int("".join(filter(str.isdigit, pid))), signal.SIGKILL)
+        os.kill(json.loads(answer)["pid"], signal.SIGKILL)
         wait_for("event of the restart", lambda: any("web" in words for words in shop.events(Severity="WARN")), 60)
     report = mixed.report
     assert not failed(report), lost(report)
@@ -111,15 +115,19 @@ def test_a_single_instance_is_deployed_to_without_a_gap(site: Site) -> None:
 
 def test_a_killed_envoy_is_back_in_a_moment_and_its_gap_is_told(site: Site) -> None:
     site.create(app("probe", "v1"), instances=2)
-    envoys = [pid for pid in site.processes() if "envoy" in os.readlink(f"/proc/{pid}/exe")]
+    envoys = envoys_of(site)
     assert len(envoys) == 1
     with site.load(path="/version") as run:
         os.kill(envoys[0], signal.SIGKILL)
         wait_for("answers again", lambda: _answers(site))
-        wait_for("another Envoy", lambda: [p for p in site.processes() if "envoy" in os.readlink(f"/proc/{p}/exe")] != envoys)
+        wait_for("another Envoy", lambda: envoys_of(site) != envoys)
     gap = [failure["at"] for failure in run.report["failures"]]
     assert run.report["answered"] > 0
     assert not gap or max(gap) - min(gap) < 5.0, lost(run.report)
+
+
+def envoys_of(site: Site) -> list[int]:
+    return [pid for pid in site.processes() if "envoy" in str(Path(f"/proc/{pid}/exe").readlink())]
 
 
 def _answers(site: Site) -> bool:

@@ -1,7 +1,7 @@
 """Runs a control plane for a test: `up.py HOME API_PORT BALANCER_PORT [CRASH_AT]`.
 
-With CRASH_AT the process ends itself with SIGKILL right after the transaction of its Nth journal entry is committed;
-with -N right before that.
+With CRASH_AT the process ends itself with SIGKILL right after the transaction of the Nth journal entry since SIGUSR1 is
+committed; with -N right before that.
 """
 
 import contextlib
@@ -19,14 +19,21 @@ def crash_at(number: int) -> None:
     """Put counting functions in the place of the two through which every journal entry is written."""
     holding, record = operations.holding, operations.record
     written = 0
+    armed = False
     entered: set[int] = set()
+
+    def arm(*_):
+        nonlocal armed
+        armed = True
+
+    signal.signal(signal.SIGUSR1, arm)
 
     def counting_record(db, held, now, key, result):
         nonlocal written
         record(db, held, now, key, result)
-        written += 1
+        written += armed
         entered.add(id(db))
-        if written == -number:
+        if armed and written == -number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     @contextlib.contextmanager
@@ -35,7 +42,7 @@ def crash_at(number: int) -> None:
             yield db
             counts = id(db) in entered
             entered.discard(id(db))
-        if counts and written == number:
+        if armed and counts and written == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     for module in list(sys.modules.values()):

@@ -96,6 +96,27 @@ def test_the_sum_of_those_that_hang_is_bounded(world: World, monkeypatch: pytest
     assert [each.health.status for each in collector.instances(env)] == ["Unknown", "Unknown", "Ok"]
 
 
+def test_only_so_many_are_asked_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beanpole.health.agents, "TOGETHER", 2)
+    env = world.environment(instances_=7)
+    now = most = 0
+
+    async def state() -> dict[str, object]:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0)
+        now -= 1
+        return {}
+
+    for agent in world.fleet.agents.values():
+        agent.state = state  # type: ignore[method-assign]
+    collector = world.collector()
+    world.look(collector)
+    assert most == 2
+    assert len(collector.instances(env)) == 7
+
+
 @pytest.mark.parametrize("problem", [ValueError("a fault of ours"), OSError(24, "Too many open files")])
 def test_no_error_of_one_agent_concerns_the_others(world: World, problem: Exception) -> None:
     env = world.environment(instances_=2)
@@ -262,25 +283,20 @@ def test_a_clock_that_was_put_back_counts_nothing_twice(world: World) -> None:
     env = world.environment()
     (endpoint,) = world.balancer.pools[env]
     collector = world.collector()
-    requests = world.balancer.requests
-    requests[str(int(START) + 9)] = {env: {endpoint: {"2xx": 4}}}
+    world.balancer.requests[str(int(START) + 5)] = {env: {endpoint: {"2xx": 3}}}
     world.look(collector)
-    requests.clear()
-    world.balancer.call = _answer(
-        {"now": int(START) + 5, "seconds": {str(int(START) + 5): {env: {endpoint: {"2xx": 3}}}}}, world
-    )  # type: ignore[method-assign]
+
+    async def again(_method: str, path: str) -> dict[str, object]:
+        second = int(START) + 5
+        told = {"now": second, "seconds": {str(second): {env: {endpoint: {"2xx": 3}}}}}
+        return {"pools": world.balancer.pools} if path == "/endpoints" else told
+
+    world.balancer.call = again  # type: ignore[method-assign]
     world.look(collector)
     found = collector.environment(env)
     assert found is not None
     assert found.metrics is not None
     assert found.metrics.requests == 3
-
-
-def _answer(requests: dict[str, object], world: World):  # type: ignore[no-untyped-def]
-    async def call(_method: str, path: str) -> dict[str, object]:
-        return {"pools": world.balancer.pools} if path == "/endpoints" else requests
-
-    return call
 
 
 def test_a_deployment_from_the_begin_to_its_end(world: World) -> None:
@@ -403,6 +419,23 @@ def test_another_release_with_the_same_content_is_no_other_version(world: World)
     assert (view.deployment.number, view.deployment.version_label) == (2, "v1-again")
 
 
+def test_a_later_release_with_the_same_content_that_never_passed_changes_nothing(world: World) -> None:
+    env = world.environment()
+    world.release(env, "v1-never-passed", "d1")
+    world.look(collector := world.collector())
+    view = collector.instances(env)[0]
+    assert view.health.status == "Ok"
+    assert view.deployment is not None
+    assert (view.deployment.number, view.deployment.version_label) == (1, "v1")
+
+
+def test_an_instance_on_its_way_out_does_not_count(world: World) -> None:
+    env = world.environment()
+    world.instance(env, state="terminating")
+    world.look(collector := world.collector())
+    assert [each.health.status for each in collector.instances(env)] == ["Ok"]
+
+
 def test_a_worker_needs_no_balancer(world: World) -> None:
     env = world.environment(tier="Worker")
     with world.database.write() as db:
@@ -478,23 +511,18 @@ def test_a_terminated_environment_is_forgotten(world: World) -> None:
 
 
 def test_health_that_comes_after_the_end_is_not_written(world: World) -> None:
-    """An environment that ends between the look and the words."""
+    """An environment that ends while its agents are asked."""
     env = world.environment()
-    collector = world.collector()
-    world.clock.now += 10
-    households, _ = collector._look()
-    with world.database.write() as db:
-        environments.update(db, env, status="Terminated", health="Unknown", terminated_at=world.ms)
-    collector._records.put(
-        [each.environment for each in households],
-        collector._judgement.judge(households, NOBODY, world.clock.now),
-        world.clock.now,
-    )
+
+    async def call(_method: str, _path: str) -> dict[str, object]:
+        with world.database.write() as db:
+            environments.update(db, env, status="Terminated", health="Unknown", terminated_at=world.ms)
+        return {}
+
+    world.balancer.call = call  # type: ignore[method-assign]
+    world.look(world.collector())
     assert world.stored(env)[0] == "Unknown"
     assert world.told(env) == []
-
-
-NOBODY = beanpole.health.agents.Answers({})
 
 
 def test_an_agents_events_are_told_once(world: World) -> None:
@@ -518,6 +546,28 @@ def test_an_agents_events_are_told_once(world: World) -> None:
     with world.database.read() as db:
         stored = db.execute(fact.select().where(fact.c.name == f"agent-events:{instance}")).one()
     assert stored.value == "2"
+
+
+def test_an_agent_that_repeats_itself_is_told_once(world: World) -> None:
+    env = world.environment()
+    agent = next(iter(world.fleet.agents.values()))
+    agent.dies(1, START)
+
+    async def everything(_after: int = 0) -> list[dict[str, object]]:
+        return agent.told
+
+    agent.events = everything  # type: ignore[method-assign]
+    world.look(world.collector(), 3)
+    assert sum(event.message.startswith("[Instance") for event in world.told(env)) == 1
+
+
+def test_only_the_last_lines_are_told(world: World) -> None:
+    env = world.environment()
+    agent = next(iter(world.fleet.agents.values()))
+    agent.dies(1, START)
+    agent.told[0]["detail"]["last_lines"] = [f"line {number}" for number in range(9)] + ["x" * 1000]
+    world.look(world.collector())
+    assert world.told(env)[0].message.endswith(f"Last lines: line 7 | line 8 | {'x' * 200}")
 
 
 def test_an_event_of_long_ago_says_when_it_happened(world: World) -> None:

@@ -161,6 +161,14 @@ def test_an_agent_that_says_nothing_leaves_no_empty_members(service: Service) ->
     assert not {"System", "ApplicationMetrics"} & instance.keys()
 
 
+def test_a_machine_without_load_figures_has_no_system(service: Service) -> None:
+    service.world.environment()
+    next(iter(service.world.fleet.agents.values())).state_of["instance"]["load"] = []
+    service.world.look(service.collector)
+    (instance,) = service.instances(EnvironmentName="pets-env", AttributeNames=["All"])["InstanceHealthList"]
+    assert "System" not in instance
+
+
 def test_before_the_first_look(service: Service) -> None:
     env = service.world.environment(instances_=2)
     found = service.environment(EnvironmentName="pets-env", AttributeNames=["All"])

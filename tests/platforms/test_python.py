@@ -115,6 +115,7 @@ def test_gunicorns_own_configuration_file_makes_the_port_unknown() -> None:
         ({"a/Procfile": "web: x", "__MACOSX/._a": "", ".DS_Store": ""}, "in the folder a/", "cd a && zip"),
         ({"app.py": "", "x/y": ""}, "no application.py", "the bundle has app.py"),
         ({"index.html": ""}, "nothing to start", "Add a Procfile"),
+        ({"manage.py": "", "shop/wsgi.py": ""}, "nothing to start", "shop.wsgi:application looks like it"),
         ({"procfile": "web: x", "app.py": ""}, "procfile, which is not read", "Rename it to Procfile"),
     ],
 )

@@ -148,7 +148,9 @@ def test_shrinking_takes_those_that_serve_nothing_first_then_the_newest():
     assert capacity.shrink(members, 2)[0].slots == ("i-2", "i-4")
 
 
-@pytest.mark.parametrize("text", ['{"policy":"Rolling","steps":[],"schema":99}', '{"steps":[{"kind":"Teleport"}]}', "x"])
+@pytest.mark.parametrize(
+    "text", ['{"policy":"Rolling","steps":[],"schema":99}', '{"steps":[{"kind":"Teleport"}]}', "x"]
+)
 def test_a_plan_of_another_version_is_not_guessed_at(text):
     with pytest.raises(UnknownPlan):
         decode(text)

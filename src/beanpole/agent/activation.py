@@ -41,14 +41,14 @@ async def start(instance: Instance, job: Job) -> Dict[str, Any]:
     release = instance.releases.prepared(arguments.text("release"), STAGE)
     if release.command("web") is None:
         raise JobFailure(STAGE, f"release {release.digest} has no process web", "Name it in the Procfile.")
+    health, deadline = Health.read(arguments.mapping("health")), arguments.number("deadline")
     before = instance.kernel.oom_kills()
     began = time.monotonic()
-    entry: Optional[Entry] = None
     try:
         entry = await _running(instance, arguments, release, job)
         job.progress(f"waiting until web listens on port {entry.port}")
         startup = _Startup(instance, entry, before)
-        address = await startup.ready(Health.read(arguments.mapping("health")), arguments.number("deadline"))
+        address = await startup.ready(health, deadline)
     except BaseException:
         if not instance.closing:
             await asyncio.shield(_undo(instance, release))
@@ -72,7 +72,7 @@ async def _running(instance: Instance, arguments: Arguments, release: Release, j
         await supervisor.stop(entry, STOP_SECONDS)
     others = [other for other in supervisor.running() if other.name == "web" and other.release != release.digest]
     if release.stop_first and others:
-        instance.undo.arm(others[0].release, release.digest, others[0].port, arguments.number("verdict", VERDICT))
+        instance.undo.arm(others[0], release.digest, arguments.number("verdict", VERDICT))
         for other in others:
             job.progress(f"stopping release {other.release}, whose place is taken")
             await supervisor.stop(other, arguments.number("grace", GRACE))
@@ -86,9 +86,12 @@ async def _running(instance: Instance, arguments: Arguments, release: Release, j
 
 
 def _claim(instance: Instance, port: int, others: Sequence[Entry]) -> None:
-    """Takes a port that the application insists on. JobFailure, saying who has it, when it is not free."""
+    """Takes a port that the application insists on. JobFailure, saying who has it, when it is not free here.
+
+    A neighbour may insist on the same one at its own address; holding it only keeps it from being chosen by others.
+    """
     mine = instance.supervisor.ports.hold(port)
-    if mine and is_free(port):
+    if is_free(port, instance.address):
         return
     if mine and not any(other.port == port for other in others):
         instance.supervisor.ports.release(port)

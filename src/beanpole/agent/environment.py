@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, Mapping, Optional
 
 # Whatever else the agent was started with (the credentials of who started it, say) is no application's business.
-ALLOWED = ("HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
+ALLOWED = ("BEANPOLE_ADDRESS", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

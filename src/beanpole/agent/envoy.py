@@ -90,11 +90,15 @@ class BalancerRole:
         ("serving" or "draining") are those of the one that takes new ones. 503 while Envoy does not answer.
         """
         pools: Dict[str, Dict[str, Dict[str, Any]]] = {}
-        try:
-            for at, generation in enumerate(self._proxy.generations()):
+        generations = self._proxy.generations()
+        if not generations:
+            raise HttpError(503, "Envoy is not running at the moment")
+        for at, generation in enumerate(generations):
+            try:
                 _merge(pools, await generation.admin.json("/clusters?format=json"), first=at == 0)
-        except AdminError as error:
-            raise HttpError(503, f"Envoy does not answer: {error}") from error
+            except AdminError as error:
+                if generation is not self._proxy.candidate:  # which has no requests before it can answer
+                    raise HttpError(503, f"Envoy does not answer: {error}") from error
         return Response.of({"version": self._snapshots.version, "pools": pools})
 
     async def get_envoy(self, request: Request) -> Response:

@@ -23,6 +23,7 @@ from .process import Process, Spawn
 WORKERS_LIMIT = 4  # threads: one does 13,000 requests a second, each costs memory and keeps its own connections
 LOG_FLUSH_MS = 200  # from the end of a request to its line in the access log; what a kill -9 loses at most
 DRAIN_SECONDS = 3  # an Envoy that was replaced goes on accepting that long, then closes its listeners
+START_SECONDS = 70.0  # until it serves: 0.2 s, and as long as the first health check of an endpoint that hangs
 TERM_SECONDS = 5.0  # Envoy ends within milliseconds of SIGTERM
 LOGS_KEPT = 5  # processes whose own log is kept, for whoever asks why they died
 
@@ -134,7 +135,7 @@ class Generation:
     def remove(self, home: Path) -> None:
         """Removes the folder of a process that ended, and logs of processes long gone. The access log stays."""
         self.remove_folder(home, self.number)
-        logs = sorted((home / "log").glob("envoy-*.log"), key=lambda path: path.stat().st_mtime, reverse=True)
+        logs = sorted((home / "log").glob("envoy-*.log*"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in logs[LOGS_KEPT:]:
             path.unlink(missing_ok=True)
 
@@ -168,7 +169,10 @@ def _mark(home: Path, number: int) -> str:
 
 
 def _recorded(home: Path, number: int) -> Optional[Identity]:
-    record: Any = durable.read_json(_folder(home, number) / "process.json")
+    try:
+        record: Any = durable.read_json(_folder(home, number) / "process.json")
+    except durable.Damaged:
+        return None  # it is found by its mark
     return Identity(**record) if record else None
 
 

@@ -88,7 +88,12 @@ class Kernel:
         return fields is not None and fields[2] == str(pid)
 
     def marked(self, prefix: str) -> Dict[int, str]:
-        """Living processes whose mark begins with `prefix`: pid → mark. Those of other users may be invisible."""
+        """Living processes whose mark begins with `prefix`: pid → mark. Those of other users may be invisible.
+
+        ValueError for an empty prefix: what is found is ended, and every agent's processes would be found.
+        """
+        if not prefix:
+            raise ValueError("an empty prefix of marks")
         start = f"{MARK}={prefix}".encode()
         found = {}
         for pid in self._pids():

@@ -150,6 +150,10 @@ def _run(arguments: argparse.Namespace, version: str) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would hide how processes end
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal of whoever started us may close
     _open_home(home)
+    # What applications are given besides their properties: a home that is not the user's, which has keys and caches of
+    # its owner, and the address that is this instance's own.
+    os.environ["HOME"] = str(home / "home")
+    os.environ["BEANPOLE_ADDRESS"] = arguments.address
     lock = _lock(home)
     try:
         listening = _listen(path)
@@ -176,6 +180,7 @@ async def _serve(arguments: argparse.Namespace, version: str, listening: socket.
 def _open_home(home: Path) -> None:
     try:
         (home / "log").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (home / "home").mkdir(exist_ok=True, mode=0o700)
         home.chmod(0o700)
     except OSError as error:
         raise Refusal(4, f"the home {home} cannot be written to: {error.strerror}") from error

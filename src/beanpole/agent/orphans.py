@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.02  # between looks whether they are gone
 async def end_marked(kernel: Kernel, marks: Iterable[str]) -> int:
     """Ends what bears one of these marks, and the rest of the groups that such processes lead. How many there were."""
     strays: Dict[int, Identity] = {}
-    for mark in marks:
+    for mark in filter(None, marks):  # what was never started has none
         for pid in kernel.marked(mark):
             for member in [pid, *(kernel.group(pid) if kernel.leads(pid) else [])]:
                 identity = kernel.identity(member)

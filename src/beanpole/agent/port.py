@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .http import HttpError
+from .kernel import Kernel
 
 CONNECT_SECONDS = 0.25  # to a listener on this machine
 
@@ -58,7 +59,7 @@ class Port:
         except asyncio.TimeoutError as error:
             raise OSError(f"{self.words} takes no connection") from error
 
-    def check_free(self) -> None:
+    def check_free(self, kernel: Kernel) -> None:
         """HttpError 409 when somebody else has it: Envoys of one user would share it, each with other routes."""
         with socket.socket(self._family, socket.SOCK_STREAM) as probe:
             # Connections that are just being forgotten do not count as somebody; a listener does even so.
@@ -68,7 +69,7 @@ class Port:
             try:
                 probe.bind((self.address, self.number))
             except OSError as error:
-                raise self._refusal(error) from error
+                raise self._refusal(error, kernel) from error
 
     async def accepts(self) -> bool:
         """Whether a connection is taken there at this moment."""
@@ -79,10 +80,12 @@ class Port:
         writer.close()
         return True
 
-    def _refusal(self, error: OSError) -> HttpError:
+    def _refusal(self, error: OSError, kernel: Kernel) -> HttpError:
         remedy = "Choose another one with --port."
         if error.errno == errno.EADDRINUSE:
-            cause = f"port {self.number} on {self.address} is taken by another program"
+            pid = kernel.listener(self.number)
+            holder = f"process {pid} ({kernel.command(pid)})" if pid else "another program"
+            cause = f"port {self.number} on {self.address} is taken by {holder}"
         elif error.errno == errno.EACCES:
             cause = f"port {self.number} on {self.address} is reserved for root"
         elif error.errno == errno.EADDRNOTAVAIL:

@@ -14,23 +14,17 @@ from typing import Any, Dict, List, Optional
 from . import durable
 from .admin import AdminError
 from .events import EventLog
-from .generation import TERM_SECONDS, Generation, Setup
+from .generation import START_SECONDS, TERM_SECONDS, Generation, Setup
 from .http import HttpError
+from .keeper import Keeper
 from .kernel import this_kernel
 from .port import Port
 from .retirement import Retirement
 from .steering import Steering
 from .xds import Xds
 
-START_SECONDS = (
-    70.0  # for a new process to serve: 0.2 s, and as long as the first health check of a hung endpoint takes
-)
 LIVE_SECONDS = 20.0  # for whoever needs an Envoy that is just being started again
 RETIRE_SECONDS = 600.0  # for the requests of a replaced process
-FREE_DEATHS = 5  # deaths within DEATHS_SECONDS after which a restart is no longer immediate
-DEATHS_SECONDS = 60.0
-BACKOFF_LIMIT = 30.0
-ACCEPTS_PER_LIVE = 10  # looks at the port for one at the admin socket
 START_POLL_SECONDS = 0.005  # the gap that is measured is some 200 ms
 OVERLAP_SECONDS = 0.5  # both take connections: the new one's workers surely do before the old one stops
 
@@ -47,9 +41,10 @@ class Proxy:
         self._port: Optional[Port] = None
         self._last = 0
         self._current: Optional[Generation] = None
+        self._candidate: Optional[Generation] = None  # while it is being found out whether it can take over
         self._retired: Dict[int, float] = {}  # number → until when (Unix seconds)
         self._retiring: Dict[int, Retirement] = {}
-        self._deaths: List[float] = []
+        self._keeper = Keeper(home, events, xds, self._kernel, self._relaunch, self.generations)
         self._tasks: "Dict[str, asyncio.Task[None]]" = {}
 
     def adopt(self) -> bool:
@@ -73,12 +68,8 @@ class Proxy:
 
     def resume(self) -> None:
         """Goes on keeping what `adopt` took up; starts it again when it is dead."""
-        if self._setup is None:
-            return
-        if self._current is None:
-            self._events.add("WARN", "Envoy was not running when the agent started; starting it")
-            self._launch()
-        self._keep()
+        if self._setup is not None:
+            self._keep()
 
     async def stop(self, processes: bool) -> None:
         """Stops watching; with `processes` every Envoy ends, cutting whatever it still serves."""
@@ -98,8 +89,8 @@ class Proxy:
         """
         moved = self._port is not None and port.number != self._port.number
         if moved or not self.generations():
-            port.check_free()
-        if self._current is None:
+            port.check_free(self._kernel)
+        if self._setup is None:
             self._setup, self._port = setup, port
             await self._first()
             return self.answer("started")
@@ -107,53 +98,61 @@ class Proxy:
         if setup != self._setup:
             return await self.replace(setup)
         self._record()
+        if moved:
+            self._keep()
         await self.live()
         return self.answer("running")
 
     async def replace(self, setup: Optional[Setup] = None) -> Dict[str, Any]:
         """A new process takes over, the old one finishes its requests. After an HttpError the old one serves on."""
+        if self._setup is None:
+            raise _nothing_asked()
         for retirement in list(self._retiring.values()):
             await retirement.closed.wait()  # so that only the old and the new process share the port
-        old, before = self._current, self._setup
-        if old is None or before is None:
-            raise HttpError(409, "there is no Envoy to replace", remedy="PUT /envoy first.")
-        self._setup = setup or Setup.of(before.binary, before.bootstrap)
+        setup = setup or Setup.of(self._setup.binary, self._setup.bootstrap)
         self._stop_keeping()
         try:
-            new = self._launch()
-            await self._until_live(new)
-            await self._until_same(new)
-        except (HttpError, AdminError, OSError) as error:
-            await self._undo(old, before)
-            if isinstance(error, HttpError):
-                raise
-            raise HttpError(409, f"the new Envoy is not usable, the old one serves on: {error}") from error
-        except BaseException:
-            await self._undo(old, before)
+            self._candidate = self._launch(setup)
+            await self._until_live(self._candidate)
+            await self._until_same(self._candidate)
+        except BaseException as error:
+            self._abandon()
+            if isinstance(error, (AdminError, OSError)):
+                raise HttpError(409, f"the new Envoy is not usable, the old one serves on: {error}") from error
             raise
         await asyncio.sleep(OVERLAP_SECONDS)
-        self._retire(old, await self._steer(old))
+        old, self._current, self._candidate, self._setup = self._current, self._candidate, None, setup
+        if old is not None:
+            self._retire(old, await self._steer(old))
+        self._record()
         self._keep()
-        self._events.add("INFO", f"Envoy {old.process.identity.pid} was replaced by {new.process.identity.pid}")
+        self._events.add("INFO", f"Envoy was replaced: process {self.answer()['pid']} serves now")
         return self.answer("replaced")
 
     async def live(self) -> Generation:
         """The Envoy that serves, once it does. HttpError 409 when there is none, or not within LIVE_SECONDS."""
-        if self._current is None:
-            raise HttpError(409, "no Envoy was asked for yet", remedy="PUT /envoy first.")
+        if self._setup is None:
+            raise _nothing_asked()
         limit = time.monotonic() + LIVE_SECONDS
-        # Again and again, because it may die and be followed by another meanwhile.
-        while not (self._current.process.alive and await self._current.admin.live()):
+        while True:
+            # Again and again, because it may die and be followed by another meanwhile.
+            current = self._current
+            if current is not None and current.process.alive and await current.admin.live():
+                return current
             if time.monotonic() > limit:
-                raise _not_live(self._current, f"does not serve after {LIVE_SECONDS:.0f} s")
+                raise _not_live(current, f"does not serve after {LIVE_SECONDS:.0f} s")
             await asyncio.sleep(START_POLL_SECONDS * 4)
-        return self._current
 
     def generations(self) -> List[Generation]:
         """All that live, the one that serves first."""
-        found = [self._current] if self._current is not None else []
-        found += [retirement.generation for retirement in self._retiring.values()]
-        return [generation for generation in found if generation.process.alive]
+        retiring = [retirement.generation for retirement in self._retiring.values()]
+        known = [self._current, self._candidate, *retiring]
+        return [generation for generation in known if generation is not None and generation.process.alive]
+
+    @property
+    def candidate(self) -> Optional[Generation]:
+        """A process that is being started to take over."""
+        return self._candidate
 
     @property
     def current(self) -> Optional[Generation]:
@@ -170,7 +169,7 @@ class Proxy:
 
     async def _first(self) -> None:
         try:
-            await self._until_live(self._launch())
+            await self._until_live(self._relaunch())
         except BaseException:
             failed, self._current, self._setup = self._current, None, None
             if failed is not None:
@@ -179,24 +178,25 @@ class Proxy:
             raise
         self._keep()
 
-    def _launch(self) -> Generation:
-        """A new process becomes the current one; nothing is waited for, so nothing is left half done."""
+    def _relaunch(self) -> Generation:
+        """A new process is the current one. Nothing is waited for, so that nothing is left half done."""
         if self._setup is None:
-            raise HttpError(409, "no Envoy was asked for yet", remedy="PUT /envoy first.")
-        self._last += 1
-        self._record()  # first, so that the number is never used again
-        self._current = Generation.start(self._home, self._last, self._setup, self._kernel)
+            raise _nothing_asked()
+        self._current = self._launch(self._setup)
         return self._current
 
-    async def _undo(self, old: Generation, setup: Setup) -> None:
-        """The old process serves on as if nothing had been tried."""
-        failed, self._current, self._setup = self._current, old, setup
-        if failed is not None and failed is not old:
-            if failed.process.alive:
-                self._retire(failed)  # it may have taken connections already
-            else:
-                failed.remove(self._home)
-        self._record()
+    def _launch(self, setup: Setup) -> Generation:
+        self._last += 1
+        self._record()  # first, so that the number is never used again
+        return Generation.start(self._home, self._last, setup, self._kernel)
+
+    def _abandon(self) -> None:
+        """The candidate does not take over: the old process serves on as if nothing had been tried."""
+        failed, self._candidate = self._candidate, None
+        if failed is not None and failed.process.alive:
+            self._retire(failed)  # it may have taken connections already
+        elif failed is not None:
+            failed.remove(self._home)
         self._keep()
 
     async def _until_live(self, generation: Generation) -> None:
@@ -229,57 +229,14 @@ class Proxy:
 
     def _keep(self) -> None:
         self._stop_keeping()
-        self._tasks["keep"] = asyncio.get_running_loop().create_task(self._keeping())
+        if self._port is not None:
+            run = self._keeper.run(self._current, self._port)
+            self._tasks["keep"] = asyncio.get_running_loop().create_task(run)
 
     def _stop_keeping(self) -> None:
         task = self._tasks.pop("keep", None)
         if task is not None:
             task.cancel()
-
-    async def _keeping(self) -> None:
-        while self._current is not None:
-            died = self._current
-            await died.process.ended.wait()
-            noticed = time.monotonic()
-            try:
-                await self._again(died, noticed)
-            except (OSError, HttpError, AdminError) as error:
-                self._events.add("ERROR", f"Envoy cannot be started again: {error}")
-                await asyncio.sleep(BACKOFF_LIMIT)
-
-    async def _again(self, died: Generation, noticed: float) -> None:
-        words = died.process.exit.words if died.process.exit is not None else "unknown"
-        detail: Dict[str, Any] = {"pid": died.process.identity.pid, "exit": words, "last_lines": died.last_lines()}
-        self._deaths = [at for at in self._deaths if at > noticed - DEATHS_SECONDS] + [noticed]
-        excess = len(self._deaths) - FREE_DEATHS
-        delay = min(2.0 ** (excess - 1), BACKOFF_LIMIT) if excess > 0 else 0.0
-        if delay:
-            self._events.add(
-                "ERROR", f"Envoy died {len(self._deaths)} times within a minute; next start in {delay:.0f} s", detail
-            )
-            await asyncio.sleep(delay)
-        new = self._launch()
-        taken = await self._until_taken(new)
-        gap = round(1000 * (time.monotonic() - noticed), 1)
-        died.remove(self._home)
-        if not new.process.alive:
-            return  # the next round finds it dead, counts that and reports it
-        message = f"Envoy ended ({words}) and was started again; no connection was taken for {gap:.0f} ms"
-        if not taken:
-            message = f"Envoy ended ({words}) and was started again, but does not listen: {' '.join(new.last_lines(1))}"
-        self._events.add("ERROR", message, {**detail, "new_pid": new.process.identity.pid, "gap_ms": gap})
-
-    async def _until_taken(self, new: Generation) -> bool:
-        """Waits until connections are taken; False when it is dead, or serves without a listener."""
-        limit = time.monotonic() + START_SECONDS
-        while self._port is not None and new.process.alive and time.monotonic() < limit:
-            for _ in range(ACCEPTS_PER_LIVE):
-                if await self._port.accepts():
-                    return True
-                await asyncio.sleep(START_POLL_SECONDS)
-            if await new.admin.live():
-                return await self._port.accepts()
-        return False
 
     def _retire(self, generation: Generation, steering: Optional[Steering] = None) -> None:
         until = self._retired.setdefault(generation.number, time.time() + RETIRE_SECONDS)
@@ -312,8 +269,12 @@ class Proxy:
             return None
 
 
-def _not_live(generation: Generation, how: str) -> HttpError:
-    lines = generation.last_lines()
+def _nothing_asked() -> HttpError:
+    return HttpError(409, "no Envoy was asked for yet", remedy="PUT /envoy first.")
+
+
+def _not_live(generation: Optional[Generation], how: str) -> HttpError:
+    lines = generation.last_lines() if generation is not None else []
     return HttpError(
         409,
         f"Envoy {how}: {lines[-1] if lines else 'it wrote nothing'}",

@@ -15,6 +15,7 @@ from . import durable
 from .admin import AdminError
 from .events import EventLog
 from .generation import LOG_FLUSH_MS, Generation
+from .rotation import SIZE_LIMIT, rotate
 from .tally import RING_SECONDS, Tallies, lines_of
 
 READ_SECONDS = 2.0  # between readings when nobody asks
@@ -46,7 +47,12 @@ class Requests:
         """Takes up the counting where the last agent stored it."""
         self._lock = asyncio.Lock()
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        record = durable.read_json(self._record)
+        try:
+            record = durable.read_json(self._record)
+        except durable.Damaged as error:
+            # Counts are no reason to serve nothing. The logs that are still there are counted again.
+            self._events.add("WARN", f"requests are counted anew: {error}")
+            record = None
         if record is not None:
             self._tallies.totals = record["totals"]
             self._offsets = {int(inode): offset for inode, offset in record["offsets"].items()}
@@ -135,6 +141,9 @@ class Requests:
                 await generation.admin.post("/reopen_logs")
             except AdminError as error:
                 self._events.add("WARN", f"Envoy did not reopen its access log: {error}")
+        for path in self._folder.glob("envoy-*.log"):
+            if path.stat().st_size > SIZE_LIMIT:
+                rotate(path)
         settled = time.time() - SETTLED_SECONDS
         done = [path for path in self._files() if path not in writing and path.stat().st_mtime < settled]
         for path in sorted(done, key=lambda path: path.stat().st_mtime)[:-FILES_KEPT]:

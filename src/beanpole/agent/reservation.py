@@ -56,11 +56,11 @@ class Ports:
             self.release(port)
 
 
-def is_free(port: int) -> bool:
-    """Whether a server could listen on that port on every address of this machine."""
-    places = [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET, "127.0.0.1")]  # noqa: S104 (bound, never listening)
+def is_free(port: int, address: str = "") -> bool:
+    """Whether a server could listen on that port on every address of this machine, or on that one of ours."""
+    places = [(socket.AF_INET, address or "0.0.0.0"), (socket.AF_INET, "127.0.0.1")]  # noqa: S104 (never listening)
     if _can_bind(socket.AF_INET6, "::1", 0):
-        places += [(socket.AF_INET6, "::"), (socket.AF_INET6, "::1")]
+        places += [(socket.AF_INET6, "::1"), *([] if address else [(socket.AF_INET6, "::")])]
     return all(_can_bind(family, address, port) for family, address in places)
 
 

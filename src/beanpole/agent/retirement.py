@@ -37,7 +37,8 @@ class Retirement:
         finally:
             self.closed.set()
         if generation.process.alive and requests:
-            self._events.add("WARN", f"a replaced Envoy ended with {requests} requests open", {"requests": requests})
+            count = str(requests) if requests > 0 else "an unknown number of"
+            self._events.add("WARN", f"a replaced Envoy ended with {count} requests open", {"requests": requests})
         await generation.process.stop(TERM_SECONDS)
         generation.remove(self._home)
 
@@ -61,7 +62,7 @@ class Retirement:
                 connections, requests = await self.generation.traffic()
                 if connections == 0:
                     return 0
-            except AdminError as error:
-                self._events.add("DEBUG", f"a replaced Envoy does not answer: {error}")
+            except AdminError:
+                requests = -1  # busy, or about to end: it is asked again
             await self.generation.process.wait(POLL_SECONDS)
         return requests

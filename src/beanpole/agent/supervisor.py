@@ -281,9 +281,10 @@ class Supervisor:
         if entry.guard is not None:
             entry.guard.cancel()
         killed = False
-        if entry.process is not None:
-            killed = await entry.process.stop(grace)
-            entry.last_exit = entry.process.exit.record() if entry.process.exit is not None else entry.last_exit
+        process = entry.process  # held here: a guard whose cancellation was lost forgets it meanwhile
+        if process is not None:
+            killed = await process.stop(grace)
+            entry.last_exit = process.exit.record() if process.exit is not None else entry.last_exit
         entry.process, entry.identity, entry.state = None, None, STOPPED
         if entry.port is not None and not any(other.port == entry.port for other in self.running()):
             self.ports.release(entry.port)

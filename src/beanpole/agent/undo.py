@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, Optional
 
 from . import durable
+from .entry import Entry
 from .events import EventLog
 from .failure import JobFailure
 from .release import Releases
@@ -36,9 +37,13 @@ class Undo:
         """{"old", "new", "port", "until"}, or None."""
         return self._pending
 
-    def arm(self, old: str, new: str, port: Optional[int], seconds: float) -> None:
+    def arm(self, old: Entry, new: str, seconds: float) -> None:
         """From now on the old release returns unless a verdict comes within that time."""
-        self._pending = {"old": old, "new": new, "port": port, "until": time.time() + seconds, "boot": self._boot}
+        release, port = old.release, old.port
+        if self._pending is not None and self._pending["new"] == release:
+            # The one whose place is taken had no verdict itself: what returns is what was there before it.
+            release, port = str(self._pending["old"]), self._pending["port"]
+        self._pending = {"old": release, "new": new, "port": port, "until": time.time() + seconds, "boot": self._boot}
         durable.write_json(self._path, self._pending)
         self._wait()
 

@@ -12,10 +12,10 @@ from .bootstrap import watched
 from .pool import Endpoint, Health, Pool
 
 CONNECT_SECONDS = 1.0  # to an endpoint on this machine or in this data centre; a retry goes to another one
-# Applications keep idle connections for 2 s (gunicorn), 5 s (uvicorn, node) or longer. One that closes a connection just
-# when a request is written to it loses that request, and nobody may repeat a POST; a client that posts every 5 s meets
-# that all the time. So a connection takes no further request after this age. (Envoy's limit for idle connections would
-# do for that, but it also ends health checks that take longer.)
+# Applications keep idle connections for 2 s (gunicorn), 5 s (uvicorn, node) or longer. One that closes a connection
+# just when a request is written to it loses that request, and nobody may repeat a POST; a client that posts every 5 s
+# meets that all the time. So a connection takes no further request after this age. (Envoy's limit for idle connections
+# would do for that, but it also ends health checks that take longer.)
 UPSTREAM_AGE_SECONDS = 1.0
 RECHECK_SECONDS = 1.0  # between the checks of an endpoint that is not healthy: it should be back soon
 CONCURRENCY_LIMIT = 100_000  # connections, requests, retries of one pool: the applications' own limits come first

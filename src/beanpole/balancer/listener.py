@@ -17,6 +17,7 @@ ACCESS_LOG = "access.log"
 
 STREAM_IDLE_SECONDS = 3600.0  # a request or websocket on which nothing moves at all
 CLIENT_IDLE_SECONDS = 3600.0  # a kept-alive connection without a request
+CLOSE_SECONDS = 1.0  # from a draining connection's last answer to its end, for which some clients wait (default: 5 s)
 HEADERS_SECONDS = 60.0  # for the head of a request to arrive: against clients that hold connections with half a head
 
 # No address (an empty list would mean the default): the limited broadcast address is nobody's source.
@@ -66,8 +67,7 @@ def _manager(edge: Edge) -> dict[str, Any]:
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "unknown"},
         "common_http_protocol_options": {"idle_timeout": seconds(CLIENT_IDLE_SECONDS)},
         "stream_idle_timeout": seconds(STREAM_IDLE_SECONDS),
-        # By default a connection that drains is kept for 5 s after its last answer: a client that reads to the end hangs.
-        "drain_timeout": "1s",
+        "drain_timeout": seconds(CLOSE_SECONDS),
         "request_headers_timeout": seconds(HEADERS_SECONDS),
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "use_remote_address": True,

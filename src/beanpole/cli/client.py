@@ -53,6 +53,8 @@ class Endpoint:
     source: str
     access_key: str | None = None
     secret: str | None = field(default=None, repr=False)
+    pid: int | None = None
+    """Of a local control plane."""
 
 
 class Api:
@@ -119,8 +121,13 @@ class Api:
 
     def upload(self, path: Path, bucket: str, key: str, progress: Any = None) -> None:
         """Put a file into S3. `progress` is called with the number of further bytes sent, from several threads."""
+        from boto3.exceptions import Boto3Error
+
         client = self._client("s3")
-        self._translated(lambda: client.upload_file(str(path), bucket, key, Callback=progress))
+        try:
+            self._translated(lambda: client.upload_file(str(path), bucket, key, Callback=progress))
+        except Boto3Error as error:
+            raise CommandFailed(f"The upload failed: {error}", "Try again.") from error
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         from botocore import xform_name
@@ -136,29 +143,28 @@ class Api:
 
     def _translated(self, act: Any) -> Any:
         """What `act` returns. Whatever a client library raises becomes a sentence for a person."""
-        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+        from botocore.exceptions import ConnectionError as NotConnected
         from botocore.parsers import ResponseParserError
 
         try:
             return act()
         except ClientError as error:
             raise refusal(error.response, self.endpoint) from error
-        except HTTPClientError as error:
+        except (HTTPClientError, NotConnected) as error:
             raise self._silence() from error
         except ParamValidationError as error:
             raise Misused(str(error).splitlines()[-1].strip()) from error
         except ResponseParserError as error:
             raise Unreachable(f"What answers at {self.endpoint.url} is no Beanpole.", self._how_to_reach()) from error
-        except Boto3Error as error:
-            raise CommandFailed(f"The upload failed: {error}", "Try again.") from error
         except BotoCoreError as error:
             raise Unreachable(f"{error}.".replace("..", "."), self._how_to_reach()) from error
 
     def _silence(self) -> Unreachable:
-        url = self.endpoint.url
-        pid = self._home.holder() if self._home is not None else None
-        if pid is not None and self._home is not None:
+        url, pid = self.endpoint.url, self.endpoint.pid
+        if self._home is not None and pid is not None and not _lives(pid):
+            return _none_runs(self._home)
+        if self._home is not None:
             return Unreachable(
                 f"The control plane (pid {pid}) does not answer at {url}.", f"Look at its log {self._home.log}."
             )
@@ -171,30 +177,49 @@ class Api:
 
 
 def endpoint_of(home: Home) -> Endpoint:
-    """Where the control plane of that home listens, and its first key. Raises Unreachable when none runs."""
-    if home.holder() is None:
-        raise Unreachable(
-            f"No control plane runs on {home.root}.",
-            "Start it with `beanpole up --detach`, or name another home with --home or BEANPOLE_HOME.",
-        )
+    """Where the control plane of that home listens, and its first key. Raises Unreachable when none runs.
+
+    The home's lock is not tried for that: a control plane that starts at the same moment would find it taken.
+    """
     try:
         state = json.loads(home.state.read_text())
         keys = configparser.ConfigParser(interpolation=None)
         keys.read_string(home.credentials.read_text())
-        return Endpoint(
+        endpoint = Endpoint(
             url=state["api"],
             region=state["region"],
             source=f"home {home.root}",
             access_key=keys["default"]["aws_access_key_id"],
             secret=keys["default"]["aws_secret_access_key"],
+            pid=state["pid"],
         )
-    except FileNotFoundError:
-        raise Unreachable(f"The control plane of {home.root} is just starting.", "Try again in a moment.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise _none_runs(home) from None
     except (OSError, ValueError, KeyError, configparser.Error) as problem:
         raise Unreachable(
             f"The files of the control plane in {home.root} cannot be read: {problem}.",
             "Use the account that started it, or restart it with `beanpole down` and `beanpole up --detach`.",
         ) from problem
+    if not _lives(state["pid"]):
+        raise _none_runs(home)
+    return endpoint
+
+
+def _none_runs(home: Home) -> Unreachable:
+    return Unreachable(
+        f"No control plane runs on {home.root}.",
+        "Start it with `beanpole up --detach`, or name another home with --home or BEANPOLE_HOME.",
+    )
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def endpoint_of_environment() -> Endpoint:

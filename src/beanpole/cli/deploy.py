@@ -19,9 +19,7 @@ from beanpole.cli.workspace import Workspace
 def deploy(
     folder: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="DIR", show_default=False, help="The application's folder, or a zip; else this folder."
-        ),
+        typer.Argument(metavar="DIR", show_default=False, help="The application's folder, or a zip; else this folder."),
     ] = None,
     environment: Annotated[
         str | None, typer.Option("--environment", "-e", metavar="NAME", help="Else this folder's default.")

@@ -76,13 +76,16 @@ class Deployment:
             self._create(target, content)
             return
         changes = self._changes(target.present)
-        if not changes and self._runs_already(target.present, content):
-            self._unchanged(target, content)
+        # What is stored already can be planned with before anything is sent.
+        planned = self._planned(target.present, changes, content.label) if content.stored else None
+        if planned is not None and not changes and self._runs_already(target.present, planned):
+            self._unchanged(target, target.present)
             return
         self._store(target, content)
-        planned = self._planned(target.present, changes, content.label)
+        planned = planned or self._planned(target.present, changes, content.label)
         self._show(planned, changes, whole=not self._terminal.live)
-        plan.consent(self._terminal, planned, given=self._agreed(target.present), ask=self._choice.ask)
+        if planned.get("Downtime") and not self._agreed(target.present):
+            plan.ask_for_consent(self._terminal, planned, ask=self._choice.ask)
         self._update(target, target.present, content, changes)
 
     def rehearse(self) -> None:
@@ -139,7 +142,8 @@ class Deployment:
 
     def _changes(self, present: Environment) -> dict[str, Any]:
         """Parameters of an update, beyond the version, that would change something."""
-        put, gone = self._choice.settings.changes(self._settings_of(present))
+        wanted = self._choice.settings
+        put, gone = wanted.changes(self._settings_of(present)) if wanted.values else ([], [])
         changes: dict[str, Any] = {"OptionSettings": put} if put else {}
         if gone:
             changes["OptionsToRemove"] = gone
@@ -153,10 +157,13 @@ class Deployment:
         )
         return [each for described in answer["ConfigurationSettings"][:1] for each in described["OptionSettings"]]
 
-    def _runs_already(self, present: Environment, content: Content) -> bool:
-        """On every instance: one that was left behind is a reason to deploy the same again."""
-        same = content.stored and content.label == present.version
-        return same and not self._planned(present, {}, content.label).get("Steps")
+    def _runs_already(self, present: Environment, planned: dict[str, Any]) -> bool:
+        """On every instance: one that was left behind is a reason to deploy the same again.
+
+        Another client may have stored the same content under a label of its own: unless ours was asked for, that will do.
+        """
+        same = present.version is not None and self._choice.label in (None, present.version)
+        return same and not planned.get("Steps")
 
     def _store(self, target: Target, content: Content) -> None:
         if content.stored:
@@ -173,10 +180,10 @@ class Deployment:
 
     def _agreed(self, present: Environment) -> bool:
         """To downtime: on the command line, or once for all in the environment's settings."""
+        if self._choice.allow_downtime:
+            return True
         standing = {"Namespace": DEPLOYMENT, "OptionName": "AllowDowntime", "Value": "true"}
-        return self._choice.allow_downtime or any(
-            standing.items() <= each.items() for each in self._settings_of(present)
-        )
+        return any(standing.items() <= each.items() for each in self._settings_of(present))
 
     def _create(self, target: Target, content: Content) -> None:
         name = target.environment
@@ -219,15 +226,14 @@ class Deployment:
             region=self._api.endpoint.region,
         )
 
-    def _unchanged(self, target: Target, content: Content) -> None:
-        present = target.present
-        assert present is not None  # noqa: S101 - only an environment that is there can run it already
+    def _unchanged(self, target: Target, present: Environment) -> None:
         self._remember(target, present.stack)
         health = "" if present.health in ("Ok", "Info") else f" Its health is {present.health}."
-        self._terminal.say(f"{present.name} runs exactly this as {content.label}: nothing was touched.{health}")
+        self._terminal.say(f"{present.name} runs exactly this as {present.version}: nothing was touched.{health}")
         if present.url is not None:
             self._terminal.say(present.url)
-        self._terminal.result(_facts(target, content) | {"outcome": "unchanged", "url": present.url})
+        facts = {"application": target.application, "environment": present.name, "version": present.version}
+        self._terminal.result(facts | {"outcome": "unchanged", "url": present.url})
 
     def _rehearse_creation(self, target: Target, content: Content) -> None:
         stack = chosen_stack(self._api, self._choice.python, self._workspace.platform)

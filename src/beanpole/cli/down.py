@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from beanpole.cli.errors import CommandFailed, WrongState
+from beanpole.cli.holder import holder_of
 from beanpole.cli.leftovers import leftovers
 from beanpole.cli.parameters import HomeOption, JsonOption, YesOption
 from beanpole.cli.terminal import Terminal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 STOP_LIMIT = 30.0
 """Seconds for the control plane to end once it was asked to: calls in flight have five."""
 
-GONE_LIMIT = 5.0
+GONE_LIMIT = 3.0
 """Seconds for processes that were ended to disappear from the system's list."""
 
 POLL = 0.05
@@ -57,7 +58,7 @@ def down(
 
 def stop(home: Home) -> int | None:
     """The pid of the control plane that was stopped, None when none ran. Raises CommandFailed when it does not end."""
-    pid = home.holder()
+    pid = holder_of(home)
     if pid is None:
         return None
     try:
@@ -69,7 +70,7 @@ def stop(home: Home) -> int | None:
             f"The control plane (pid {pid}) belongs to another user.", "Stop it as that user."
         ) from refused
     deadline = time.monotonic() + STOP_LIMIT
-    while home.holder() == pid:
+    while holder_of(home) == pid:
         if time.monotonic() > deadline:
             raise CommandFailed(
                 f"The control plane (pid {pid}) did not stop within {STOP_LIMIT:.0f} s.",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beanpole.cli.errors import Misused, WrongState
-from beanpole.cli.names import nearest
+from beanpole.cli.names import is_environment_name, nearest
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -67,6 +67,8 @@ def every_environment(api: Api, **filters: Any) -> list[Environment]:
 
 
 def find(api: Api, name: str) -> Environment | None:
+    if not is_environment_name(name):
+        return None  # no environment can be called so, and the API would only say why
     return next(iter(every_environment(api, EnvironmentNames=[name])), None)
 
 

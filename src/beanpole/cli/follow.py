@@ -66,6 +66,10 @@ def follow(api: Api, environment: str, request_id: str, screen: Screen, limit: f
             time.sleep(POLL)
     except KeyboardInterrupt:
         raise Interrupted("You stopped following; the operation goes on.", how(environment)) from None
+    except Unreachable as away:
+        raise Unreachable(
+            f"{away.cause} What was begun is continued, or undone, when it runs again.", away.remedy
+        ) from away
 
 
 def patiently(api: Api, say: Callable[[str], None], look: Callable[[], T]) -> T:

@@ -26,20 +26,32 @@ class Lines:
         """What changed since the last call: steps, the instances in them, and the events given."""
         found: list[str] = []
         for step in operation.steps:
-            if self._is_new((step.key,), step.state) and step.state == "running":
+            seen_at_work = (step.key,) in self._known
+            changed = self._is_new((step.key,), step.state)
+            if changed and step.state == "running":
                 found.append(_line(now, "running", step.words))
             for each in step.instances:
-                if self._is_new((step.key, each.instance), each.state) and len(step.instances) > 1:
+                # A step that was over before it was looked at is one line.
+                if self._is_new((step.key, each.instance), each.state) and (seen_at_work or step.state != "done"):
                     found.append(_line(now, each.state, f"  {each.instance} {each.words}".rstrip()))
-            if step.state in ("done", "failed") and self._is_new((step.key, "end"), step.state):
+            if changed and step.state != "running":
                 found.append(_line(now, step.state, step.words))
-        return [*found, *(event.line() for event in events)]
+        found += [event.line() for event in events if not _is_output(operation, event)]
+        if operation.fault is not None and self._is_new(("fault",), "said"):
+            found += [f"    | {printable(line)}" for line in operation.fault.shown_lines]
+        return found
 
     def _is_new(self, key: tuple[str, ...], state: str) -> bool:
         if state in QUIET or self._known.get(key) == state:
             return False
         self._known[key] = state
         return True
+
+
+def _is_output(operation: Operation, event: Event) -> bool:
+    """Whether the event only repeats a line of what failed, which is said in one piece."""
+    fault = operation.fault
+    return fault is not None and event.message.removeprefix(f"[Instance: {fault.instance}] ") in fault.shown_lines
 
 
 def _line(now: dt.datetime, state: str, words: str) -> str:

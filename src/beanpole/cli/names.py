@@ -33,12 +33,16 @@ def environment_from(application: str) -> str:
     return f"{application_from(application)}{SUFFIX}"
 
 
+def is_environment_name(name: str) -> bool:
+    return _ENVIRONMENT.fullmatch(name) is not None
+
+
 def checked_environment(name: str) -> str:
     """The name itself. Raises Misused, with a name that would be valid."""
-    if _ENVIRONMENT.fullmatch(name):
+    if is_environment_name(name):
         return name
     valid = application_from(name)
-    valid = valid if _ENVIRONMENT.fullmatch(valid) else environment_from(name)
+    valid = valid if is_environment_name(valid) else environment_from(name)
     raise Misused(
         f"{name!r} is no name for an environment: 4 to 40 letters, digits and hyphens, no hyphen at either end.",
         f"A valid name would be {valid}.",

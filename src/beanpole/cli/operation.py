@@ -6,6 +6,9 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+LAST_LINES = 20
+"""Lines that are shown of what a failing command printed: a traceback and what a server says after it."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -38,13 +41,18 @@ class Blame:
     last_lines: tuple[str, ...] = ()
     remedy: str = ""
 
+    @property
+    def shown_lines(self) -> tuple[str, ...]:
+        return self.last_lines[-LAST_LINES:]
+
     def line(self) -> str:
         """Stage, instance, cause, command and exit status in one sentence."""
         where = f" on {self.instance}" if self.instance else ""
         what = f"{self.stage} failed{where}: {self.cause.rstrip('.')}" if self.stage else self.cause.rstrip(".")
         command = f" (command: {self.command})" if self.command else ""
-        status = f" with exit status {self.exit_status}" if self.exit_status is not None else ""
-        return f"{what}{command}{status}."
+        status = f"exit status {self.exit_status}"
+        ended = "" if self.exit_status is None or status in self.cause else f" with {status}"
+        return f"{what}{command}{ended}."
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,11 @@ class Operation:
     served: int | None = None
     failed: int | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def fault(self) -> Blame | None:
+        """What went wrong; None also where it was somebody's wish that it ended."""
+        return None if self.outcome == "aborted" else self.blame
 
     @property
     def over(self) -> bool:

@@ -28,6 +28,8 @@ class Change:
     """Goes into the JSON document."""
     wanted: str = "succeeded"
     """The outcome that counts as success."""
+    counts_instances: bool = False
+    """Whether `success` says already how many there are."""
 
 
 def carry_through(api: Api, terminal: Terminal, change: Change, limit: float) -> Operation | None:
@@ -50,7 +52,7 @@ def summary(change: Change, operation: Operation | None) -> str:
     if operation.kind != "terminate":
         count = len(operation.instances)
         release = f" (release {operation.release})" if operation.release is not None else ""
-        where = f" on {count} instance{'s' if count > 1 else ''}" if count else ""
+        where = f" on {count} instance{'s' if count > 1 else ''}" if count and not change.counts_instances else ""
     after = f", after {operation.seconds:.1f} s" if operation.seconds is not None else ""
     return f"{change.success}{release}{where}{after}.{requests(operation)}"
 
@@ -59,6 +61,8 @@ def requests(operation: Operation) -> str:
     """What users noticed; '' where nobody counted."""
     if operation.served is None:
         return ""
+    if not operation.served and not operation.failed:
+        return " Meanwhile no request came."
     return f" Meanwhile {operation.served:,} requests were served, {operation.failed or 0:,} failed."
 
 
@@ -68,7 +72,7 @@ def failure(change: Change, operation: Operation) -> CommandFailed:
     if operation.outcome == "aborted":
         back = "" if operation.kind in ("create", "terminate") else " and the environment is as it was before"
         return CommandFailed(f"The {change.noun} of {change.environment} was aborted{back}.{requests(operation)}")
-    cause = operation.blame.line() if operation.blame else "the control plane gave no reason."
+    cause = operation.blame.line() if operation.blame else "It did not say why."
     remedy = operation.blame.remedy if operation.blame and operation.blame.remedy else ""
     remedy = remedy or f"Look at `beanpole events {change.environment}` and `beanpole logs {change.environment}`."
     return CommandFailed(f"The {change.noun} of {change.environment} failed. {cause}{requests(operation)}", remedy)

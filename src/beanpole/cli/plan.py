@@ -30,10 +30,8 @@ def show(terminal: Terminal, plan: dict[str, Any], *, whole: bool = True) -> Non
         terminal.say(line)
 
 
-def consent(terminal: Terminal, plan: dict[str, Any], *, given: bool, ask: bool) -> None:
-    """Raises WrongState unless the plan costs no request, or somebody agreed to that."""
-    if not plan.get("Downtime") or given:
-        return
+def ask_for_consent(terminal: Terminal, plan: dict[str, Any], *, ask: bool) -> None:
+    """To a plan that costs requests. Raises WrongState unless somebody is there and agrees."""
     if ask and terminal.asks:
         if terminal.confirm("Requests will fail for a while. Deploy all the same?", default=False):
             return

@@ -45,5 +45,6 @@ def scale(
         success=f"{meant.name} has {count} now",
         noun="scaling",
         facts=facts,
+        counts_instances=True,
     )
     carry_through(api, terminal, change, timeout)

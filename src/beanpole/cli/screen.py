@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,17 +47,21 @@ class Drawn:
     def __init__(self, live: Live, title: str) -> None:
         self._live = live
         self._title = title
-        self._began = dt.datetime.now(dt.UTC)
+        self._began = time.monotonic()
+        self._blamed = False
 
     def show(self, operation: Operation, events: list[Event]) -> None:
-        from beanpole.cli.view import picture
+        from beanpole.cli.view import blamed, picture
 
         for event in events:
             if event.severity in LOUD and not _in_picture(operation, event):
                 self._live.console.print(event.line(), markup=False, highlight=False)
-        until = operation.finished_at or dt.datetime.now(dt.UTC)
-        seconds = (until - (operation.created_at or self._began)).total_seconds()
-        self._live.update(picture(self._title, operation, max(seconds, 0.0)), refresh=True)
+        if operation.fault is not None and not self._blamed:
+            self._blamed = True
+            self._live.console.print(blamed(operation.fault))
+        # Until it is over by our own clock: that of a control plane elsewhere may differ.
+        seconds = operation.seconds if operation.seconds is not None else time.monotonic() - self._began
+        self._live.update(picture(self._title, operation, seconds), refresh=True)
 
     def say(self, words: str) -> None:
         self._live.console.print(words, markup=False, highlight=False)
@@ -79,4 +84,4 @@ def screen_on(terminal: Terminal, title: str) -> Iterator[Screen]:
 
 def _in_picture(operation: Operation, event: Event) -> bool:
     noted = event.message in operation.notes
-    return noted or (operation.blame is not None and operation.blame.cause.rstrip(".") in event.message)
+    return noted or (operation.fault is not None and operation.fault.cause.rstrip(".") in event.message)

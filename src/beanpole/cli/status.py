@@ -45,7 +45,7 @@ class Portrait:
 def _overview(api: Api, terminal: Terminal) -> None:
     plane = api.beanpole("DescribeControlPlane")
     live = every_environment(api)
-    pid = api.home.holder() if api.home is not None else None
+    pid = api.endpoint.pid
     facts = {
         "pid": pid,
         "api": api.endpoint.url,

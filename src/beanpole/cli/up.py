@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from beanpole.cli.errors import CommandFailed, WrongState
+from beanpole.cli.holder import holder_of
 from beanpole.cli.parameters import HomeOption, JsonOption
 from beanpole.cli.terminal import Terminal
 
@@ -51,7 +52,7 @@ def up(
 
     terminal = Terminal.here(json=json)
     chosen = Home.chosen(home)
-    if (holder := chosen.holder()) is not None:
+    if (holder := holder_of(chosen)) is not None:
         raise WrongState(
             f"A control plane (pid {holder}) runs on {chosen.root} already.",
             "Stop it with `beanpole down`, or choose another home with --home.",

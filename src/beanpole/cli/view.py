@@ -1,6 +1,6 @@
-"""An operation drawn on a terminal: its steps, the instances in them, what went wrong, and how far it is.
+"""An operation drawn on a terminal: its steps, the instances in them, how far it is; and apart from it what failed.
 
-`picture` is pure. Nothing that came from an application is understood as markup or control characters.
+Both are pure. Nothing that came from an application is understood as markup or control characters.
 """
 
 from __future__ import annotations
@@ -30,17 +30,12 @@ INSTANCES_SHOWN = 8
 BAR = 20
 """Characters of a progress bar."""
 
-LAST_LINES = 12
-"""Lines of what a failing command printed; the log has the rest."""
-
 
 def picture(title: str, operation: Operation, seconds: float) -> RenderableType:
     """`seconds`: since the operation began."""
     parts: list[RenderableType] = [Text(f"{title}  {seconds:.0f} s", style="bold", no_wrap=True, overflow="ellipsis")]
     parts += [Text(f"  {note}", style="yellow") for note in operation.notes]
     parts.append(_steps(operation.steps))
-    if operation.blame is not None:
-        parts.append(blamed(operation.blame))
     parts.append(_whole(operation))
     return Group(*parts)
 
@@ -48,8 +43,8 @@ def picture(title: str, operation: Operation, seconds: float) -> RenderableType:
 def blamed(blame: Blame) -> RenderableType:
     """What failed and where, the last lines that it printed, and what to do."""
     text = Text(f"✗ {printable(blame.line())}", style="red")
-    for line in blame.last_lines[-LAST_LINES:]:
-        text.append(f"\n    {printable(line)}", style="default")
+    for line in blame.shown_lines:
+        text.append(f"\n    | {printable(line)}", style="default")
     if blame.remedy:
         text.append(f"\n  {printable(blame.remedy)}", style="bold default")
     return text
@@ -81,18 +76,18 @@ def _window(steps: tuple[Step, ...]) -> tuple[int, tuple[Step, ...], int]:
     return start, steps[start:end], len(steps) - end
 
 
-def _instances(step: Step) -> Table:
+def _instances(step: Step) -> RenderableType:
     """Those that are at work or failed first; what does not fit is counted."""
     order = {"failed": 0, "running": 1, "waiting": 2, "done": 3}
     several = sorted(step.instances, key=lambda each: order.get(each.state, 2))
     grid = Table.grid(padding=(0, 1))
     for each in several[:INSTANCES_SHOWN]:
         grid.add_row(_mark(each.state), Text(each.instance), _bar(each), Text(printable(each.words), style="dim"))
-    rest = len(several) - INSTANCES_SHOWN
-    if rest > 0:
-        done = sum(each.state == "done" for each in several[INSTANCES_SHOWN:])
-        grid.add_row("", Text(f"and {rest} more ({done} done)", style="dim"))
-    return grid
+    rest = several[INSTANCES_SHOWN:]
+    if not rest:
+        return grid
+    done = sum(each.state == "done" for each in rest)
+    return Group(grid, Text(f"  and {len(rest)} more ({done} done)", style="dim"))
 
 
 def _bar(each: Progress) -> RenderableType:

@@ -28,8 +28,10 @@ def abort(control: Control, by: By, *, name: str | None, id_: str | None) -> Env
             raise errors.invalid(f"The update of environment {environment.name} is being reverted already.")
         operations.ask_abort(db, environment.id)
         environments.update(db, environment.id, status="Aborting", updated_at=database.now_ms())
-        words = "AbortEnvironmentUpdate: the operation in progress is being aborted."
-        for request_id in (mine.request_id, by.request_id):
+        for request_id, words in (
+            (by.request_id, "abortEnvironmentUpdate is starting."),
+            (mine.request_id, "The operation in progress is being aborted."),
+        ):
             subject = Subject(environment.application, environment.id, environment.name, None, request_id)
             events.say(db, database.now_ms(), subject, words)
         after = environments.find(db, environment.id)

@@ -43,6 +43,8 @@ def delete_application(control: Control, by: By, name: str, *, force: bool) -> N
         application = applications.find(db, name)
         if application is None:
             raise errors.no_application(name)
+        if application.deleting is not None:
+            raise errors.invalid(f"Application {name} is being deleted already.")
         live = environments.listed(db, application=name)
         if live and not force:
             raise AwsError(
@@ -57,7 +59,7 @@ def delete_application(control: Control, by: By, name: str, *, force: bool) -> N
             events.say(db, database.now_ms(), subject, "The application has been deleted successfully.")
             return
         applications.update(db, name, deleting=by.request_id)
-        for environment in live:
+        for environment in (each for each in live if each.status != "Terminating"):
             # A request id of its own: this one's "completed" would end the wait for the application's end.
             of_it = By(by.user, f"{by.request_id}-{environment.id}")
             terminate.submit(db, control, of_it, environment)
@@ -164,7 +166,7 @@ def _unpacked(control: Control, path: Path, name: str) -> str:
     try:
         manifest = check_and_unpack(path, control.blobs)
     except BundleError as problem:
-        raise errors.invalid(f"The source bundle {name} cannot be used: {problem}") from problem
+        raise errors.invalid(f"The source bundle {name} cannot be used: {problem} {problem.remedy}") from problem
     return control.blobs.put([manifest.to_json().encode()]).sha256
 
 

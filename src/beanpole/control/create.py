@@ -48,7 +48,7 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     stored = settings.after({}, wanted.changes, wanted.removals)
     composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
-    goal = update.target_of(composed)
+    goal = update.joining(update.target_of(composed, once=True), once=True)
     plan = Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal)))
     database = control.database
     with database.write() as db:
@@ -110,8 +110,8 @@ def _check(control: Control, wanted: NewEnvironment) -> Version:
         raise errors.invalid(f"Tier {wanted.tier} is not built yet: Beanpole has WebServer environments.")
     if wanted.cname_prefix is not None and not _CNAME.fullmatch(wanted.cname_prefix):
         raise errors.invalid(
-            f"Value {wanted.cname_prefix} at 'CNAMEPrefix' failed to satisfy constraint: Member must have 4 to 63 letters, "
-            "digits and hyphens, with no hyphen at either end."
+            f"Value {wanted.cname_prefix} at 'CNAMEPrefix' failed to satisfy constraint: Member must have 4 to 63 "
+            "letters, digits and hyphens, with no hyphen at either end."
         )
     with control.database.read() as db:
         application = applications.find(db, wanted.application)

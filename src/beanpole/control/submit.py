@@ -96,7 +96,7 @@ def begin(
 
 
 def deadline(plan: Plan, settings: Settings) -> int:
-    """Seconds until the operation is ended: the sum of its steps' own limits, so that only a fault of ours reaches it."""
+    """Seconds until the operation is ended: the sum of its steps' own limits. Only a fault of ours reaches it."""
     command = settings.integer("aws:elasticbeanstalk:command", "Timeout") + ENGINE_GRACE
     start = int(settings.seconds("beanpole:deployment", "StartTimeout"))
     drain = settings.integer("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay")

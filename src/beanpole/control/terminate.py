@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from beanpole.control import errors
 from beanpole.control.context import By, Control, the_environment
+from beanpole.operations.closing import verdict
 from beanpole.policies import capacity
 from beanpole.policies import plan as plans
 from beanpole.policies.plan import Plan
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.store.environments import Environment
+    from beanpole.store.events import Said
+    from beanpole.store.operations import Operation
 
 DEADLINE_MS = 30 * 60 * 1000
 """Milliseconds for a termination; drains and stops have shorter limits of their own."""
@@ -36,7 +39,10 @@ def terminate(control: Control, by: By, *, name: str | None, id_: str | None) ->
 def submit(db: sa.Connection, control: Control, by: By, environment: Environment) -> None:
     """In the caller's transaction. The open user operation, if any, is aborted without a way back."""
     now = control.database.now_ms()
+    under_way = operations.open_of_users(db, environment.id)
     operations.supersede(db, environment.id, now)
+    for ended in under_way:
+        _tell_its_end(db, control, environment, ended)
     slots = tuple(instance.id for instance in instances.listed(db, environment.id))
     steps = tuple(capacity.remove(slots)) if slots else ()
     draft = Draft(
@@ -55,3 +61,14 @@ def submit(db: sa.Connection, control: Control, by: By, environment: Environment
     environments.update(db, environment.id, status="Terminating", updated_at=now)
     subject = Subject(environment.application, environment.id, environment.name, None, by.request_id)
     events.say(db, now, subject, "terminateEnvironment is starting.")
+
+
+def _tell_its_end(db: sa.Connection, control: Control, environment: Environment, ended: Operation) -> None:
+    """Whoever follows the superseded operation would otherwise wait for a sentence that nobody says any more."""
+    release = environments.find_release(db, environment.id, ended.release)
+    label = release.version_label if release else None
+    subject = Subject(environment.application, environment.id, environment.name, label, ended.request_id)
+    why = "The environment is being terminated: the operation in progress ends here."
+    words: list[Said] = [(why, "INFO"), verdict(db, ended)]
+    for message, severity in words:
+        events.say(db, control.database.now_ms(), subject, message, severity)

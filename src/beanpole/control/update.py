@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from beanpole.control import compose, errors, settings, submit
 from beanpole.control.context import By, Control, the_environment
 from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
-from beanpole.operations.observed import members, target
+from beanpole.operations.observed import members
 from beanpole.policies import all_at_once, capacity, rolling
 from beanpole.policies.change import Member, Rules, Target
 from beanpole.policies.plan import AnyStep, Plan, Register
@@ -111,7 +113,8 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
 
 def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
     """Fewer instances first, then the release on those that stay, then more instances, which come with the release."""
-    goal = target_of(composed)
+    deployed = current is None or current.version_label != composed.version_label
+    goal = target_of(composed, once=deployed)
     surplus = max(len(fleet) - desired, 0)
     steps: list[AnyStep] = capacity.shrink(fleet, surplus) if surplus else []
     leaving = {slot for step in steps for slot in step.slots}
@@ -125,13 +128,19 @@ def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...],
         ids = tuple(member.id for member in staying)
         steps.append(Register(key="register", slots=ids, words="Tell the balancer how to check the instances"))
     if desired > len(staying):
-        steps += capacity.grow(desired - len(staying), goal)
+        steps += capacity.grow(desired - len(staying), joining(goal, once=deployed and not staying))
     return Plan(policy=rules.policy, steps=tuple(steps), notes=change.notes, downtime=change.downtime)
 
 
-def target_of(composed: Composed) -> Target:
+def target_of(composed: Composed, *, once: bool) -> Target:
+    """`once`: a version is deployed, so its leader-only commands run. Other settings or more instances run none."""
     leader = any(command.leader_only for command in composed.content.commands)
-    return Target(composed.content.digest(), once=leader, stop_first=composed.content.stop_first)
+    return Target(composed.content.digest(), once=once and leader, stop_first=composed.content.stop_first)
+
+
+def joining(goal: Target, *, once: bool) -> Target:
+    """The target for new instances: nothing runs there that would have to stop first."""
+    return msgspec.structs.replace(goal, once=goal.once and once, stop_first=None)
 
 
 def rules_of(in_force: Settings) -> Rules:

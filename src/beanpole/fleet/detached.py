@@ -99,7 +99,7 @@ class DetachedAgent:
         client = await self.client()
         await client.shutdown(processes=True)
         async with asyncio.timeout(END_LIMIT):
-            while self._is_held():
+            while self._is_held():  # noqa: ASYNC110  a lock cannot be awaited
                 await asyncio.sleep(0.02)
         self.reap()
         self.socket.unlink(missing_ok=True)

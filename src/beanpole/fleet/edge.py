@@ -87,6 +87,10 @@ class EdgeProxy:
         if await self._agent.running() is None:
             await self.start()
 
+    async def running(self) -> AgentClient | None:
+        """The balancer's agent if it answers; nothing is started."""
+        return await self._agent.running()
+
     async def apply(self) -> None:
         """Returns when Envoy has taken over the state that the database had at the call, or a later one.
 

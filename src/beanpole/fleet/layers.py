@@ -215,15 +215,21 @@ class Layers:
                     listener(line)
 
             run = self._running[key] = _Run(asyncio.create_task(make(say), name=f"layer {key[:16]}"), listeners)
-            run.task.add_done_callback(lambda _: self._running.pop(key, None))
+            run.task.add_done_callback(lambda _: self._forget(key, run))
         run.listeners.append(on_line)
         try:
             await asyncio.shield(run.task)
         finally:
             run.listeners.remove(on_line)
             if not run.listeners and not run.task.done():
+                # First: who asks from now on must not join a run that is being ended.
+                self._forget(key, run)
                 run.task.cancel()
                 await asyncio.wait([run.task])
+
+    def _forget(self, key: str, run: _Run) -> None:
+        if self._running.get(key) is run:
+            del self._running[key]
 
     async def _make(
         self,
@@ -282,7 +288,14 @@ class Layers:
             file.write(msgspec.json.encode(wheels))
             file.flush()
             os.fsync(file.fileno())
-        staged.rename(self._root / "fetched" / key)
+        target = self._root / "fetched" / key
+        try:
+            staged.rename(target)
+        except OSError:
+            # A run that was being ended got here first: its result is as good.
+            if not (target / "layer.json").is_file():
+                raise
+            shutil.rmtree(staged)
 
     def _remove_leftovers(self, key: str) -> None:
         for folder in (self._root / "fetched").glob(f".{key}.*"):

@@ -37,6 +37,11 @@ class LocalFleet:
         self._program = program
         self._store = store
         self._agents: dict[str, DetachedAgent] = {}
+        self._letting_go = False
+
+    def let_go(self) -> None:
+        """This process ends: from now on a job goes on when its caller is cancelled, and the next process asks for it."""
+        self._letting_go = True
 
     def free_address(self, instance_id: str, taken: set[str]) -> str:
         """A loopback address that no instance has; 127.0.0.1 for all where the system knows only that one."""
@@ -69,6 +74,10 @@ class LocalFleet:
         agent = self._agent(instance_id)
         agent.reap()
         return await agent.client()
+
+    async def running(self, instance_id: str) -> AgentClient | None:
+        """The instance's agent if it answers; nothing is started."""
+        return await self._agent(instance_id).running()
 
     async def state(self, instance_id: str) -> dict[str, Any]:
         """What the instance's agent reports. Raises AgentUnreachable."""
@@ -110,7 +119,8 @@ class LocalFleet:
             await self._cancel(instance_id, key)
             raise AgentUnreachable(f"job {kind} gave no result within {timeout:.0f} s") from None
         except asyncio.CancelledError:
-            await asyncio.shield(self._cancel(instance_id, key))
+            if not self._letting_go:
+                await asyncio.shield(self._cancel(instance_id, key))
             raise
 
     async def _job(

@@ -14,7 +14,11 @@ OLDEST, NEWEST = 9, 15
 ANSWER = 10.0
 """Seconds for an interpreter to say what it is."""
 
-_QUESTION = "import sys, venv; print('%d.%d' % sys.version_info[:2]); print(getattr(sys, '_base_executable', sys.executable))"
+_QUESTION = """
+import sys, venv
+print("%d.%d" % sys.version_info[:2])
+print(getattr(sys, "_base_executable", sys.executable))
+"""
 
 
 def installed_pythons() -> dict[str, Path]:

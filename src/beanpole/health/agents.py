@@ -76,7 +76,7 @@ class Agents:
 
     async def _instance(self, instance_id: str, seen: int) -> Told:
         async with asyncio.timeout(PATIENCE):
-            client = await self._fleet._agent(instance_id).running()
+            client = await self._fleet.running(instance_id)
             if client is None:
                 return Told()
             report = msgspec.convert(await client.state(), Report)
@@ -89,12 +89,12 @@ class Agents:
 
     async def _pools(self) -> Pools | None:
         async with asyncio.timeout(PATIENCE):
-            client = await self._edge._agent.running()
+            client = await self._edge.running()
             return msgspec.convert(await client.call("GET", "/endpoints"), Pools) if client is not None else None
 
     async def _requests(self, after: int) -> Requests | None:
         async with asyncio.timeout(PATIENCE):
-            client = await self._edge._agent.running()
+            client = await self._edge.running()
             if client is None:
                 return None
             return msgspec.convert(await client.call("GET", f"/requests?after={after}"), Requests)

@@ -14,7 +14,6 @@ import msgspec
 from beanpole.operations.blame import Aborted, OperationEnded
 from beanpole.operations.brought import brought
 from beanpole.operations.observed import members, target
-
 from beanpole.policies import plan as plans
 from beanpole.policies import rollback
 from beanpole.policies.plan import Plan
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from beanpole.operations.work import Parts
     from beanpole.store.environments import Environment
-    from beanpole.store.events import Severity
+    from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
 
 SUCCEEDED = "Environment update completed successfully."
@@ -157,7 +156,19 @@ class Closing:
                 environments.update(db, environment.id, status="Ready", updated_at=database.now_ms())
             self._tell_where_it_stands(db, held, say)
             if held.origin == "user":
-                say(*_verdict(db, held))
+                say(*verdict(db, held))
+            if held.kind == "terminate":
+                self._keep_application(db, environment)
+
+    def _keep_application(self, db: sa.Connection, environment: Environment) -> None:
+        """An environment stays, so the application that was to go with it stays, too, and may be deleted again."""
+        application = applications.find(db, environment.application)
+        if application is None or application.deleting is None:
+            return
+        applications.update(db, application.name, deleting=None)
+        subject = Subject(application=application.name, request_id=application.deleting)
+        words = f"{NOT_TERMINATED} It is {environment.name}; the application stays."
+        events.say(db, self._parts.database.now_ms(), subject, words, "ERROR")
 
     def _tell_where_it_stands(self, db: sa.Connection, held: Operation, say: Say) -> None:
         if held.kind in ("create", "terminate"):
@@ -200,7 +211,7 @@ class Say:
         events.say(self._db, self._parts.database.now_ms(), self._subject, message, severity)
 
 
-def _verdict(db: sa.Connection, held: Operation) -> tuple[str, Severity]:
+def verdict(db: sa.Connection, held: Operation) -> Said:
     """The one sentence that ends a client's wait in failure."""
     if held.kind == "terminate":
         return NOT_TERMINATED, "ERROR"

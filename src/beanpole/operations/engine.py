@@ -1,9 +1,9 @@
 """The engine: claims operations, carries out their stored plans step by step, and turns back when that fails.
 
-Whatever happens to this process, the operation is continued by the next one that claims it: what is in the journal is not
-done again, what is not is checked and done. The way forward ends in a return when a step fails, when an abort is heard,
-when the deadline has passed, or when the plan cannot be understood. The return has no way to fail as a whole: an instance
-that cannot follow is named and left out of rotation.
+Whatever happens to this process, the operation is continued by the next one that claims it: what is in the journal is
+not done again, what is not is checked and done. The way forward ends in a return when a step fails, when an abort is
+heard, when the deadline has passed, or when the plan cannot be understood. The return has no way to fail as a whole: an
+instance that cannot follow is named and left out of rotation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from beanpole.store import operations
 from beanpole.store.operations import LeaseLost, holding
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from beanpole.operations.work import Parts
     from beanpole.store.operations import Operation
@@ -44,11 +44,15 @@ log = structlog.get_logger("engine")
 
 
 class Engine:
-    """Carries out the operations of one store. `owner` is this process's name, the same after a restart."""
+    """Carries out the operations of one store.
 
-    def __init__(self, parts: Parts, owner: str) -> None:
+    `owner` is this process's name, the same after a restart; `ended` is called whenever an operation is no longer ours.
+    """
+
+    def __init__(self, parts: Parts, owner: str, ended: Callable[[], None] = lambda: None) -> None:
         self._parts = parts
         self._owner = owner
+        self._tell_ended = ended
         self._closing = Closing(parts)
         self._woken = asyncio.Event()
         self._running: dict[asyncio.Task[None], str] = {}
@@ -71,6 +75,8 @@ class Engine:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), POLL)
         finally:
+            # A migration that is half done must not be cut off because the control plane is restarted.
+            self._parts.fleet.let_go()
             await _end(*self._running)
 
     async def _displace(self, environment_id: str) -> None:
@@ -83,6 +89,7 @@ class Engine:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
         self._woken.set()
+        self._tell_ended()
         if not task.cancelled() and (problem := task.exception()) is not None:
             # The lease runs out and the operation is claimed again; ATTEMPTS bounds how often.
             log.error("operation stopped unexpectedly", task=task.get_name(), exc_info=problem)

@@ -122,9 +122,12 @@ class Phase:
 
 
 def _worst(failures: BaseExceptionGroup[StepFailed]) -> StepFailed:
-    """The first failure, and in its remedy how many other instances failed alike."""
-    leaves = [failure for failure in _flat(failures)]
-    return leaves[0]
+    """The first failure; where others ended before they could be cancelled, it says how many."""
+    first, *others = _flat(failures)
+    if not others:
+        return first
+    also = f"{first.blame.cause} ({', '.join(other.blame.instance for other in others)} failed in the same step)"
+    return StepFailed(msgspec.structs.replace(first.blame, cause=also))
 
 
 def _flat(group: BaseExceptionGroup[StepFailed]) -> list[StepFailed]:

@@ -20,7 +20,7 @@ def begin_events(step: AnyStep, instances: list[str], operation: Operation, plan
     match step:
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
-        case Fetch() if not creating:
+        case Fetch() if not creating and plan.policy != "Rollback":
             return [("Deploying new version to instance(s).", "INFO")]
         case Once():
             return [(f"Running the leader-only commands on instance {names}.", "INFO")]
@@ -32,13 +32,11 @@ def begin_events(step: AnyStep, instances: list[str], operation: Operation, plan
             return [
                 (f"Batch {batch}: Stopping the old release on instance(s) {names}, then starting the new one.", "INFO")
             ]
+        case Gate() if plan.policy == "Rollback":
+            return [(f"Waiting for instance(s) {names} to be healthy on it.", "INFO")]
         case Gate(batch=batch) if not creating:
-            return [
-                (
-                    f"Batch {batch}: Registering instance(s) with the load balancer and waiting for them to be healthy.",
-                    "INFO",
-                )
-            ]
+            words = "Registering instance(s) with the load balancer and waiting for them to be healthy."
+            return [(f"Batch {batch}: {words}", "INFO")]
         case Finish(batch=batch) if not creating and plan.policy != "Rollback":
             return [(f"Batch {batch}: Completed application deployment.", "INFO")]
         case Terminate():

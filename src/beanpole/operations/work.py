@@ -1,7 +1,7 @@
 """One slot of one step: all that a handler sees and may do.
 
-A handler checks before it acts and may be run again after any crash: its jobs have keys that the agent knows, its changes
-to the database are upserts, and what it returns is journaled in one transaction with the events that it queued.
+A handler checks before it acts and may be run again after any crash: its jobs have keys that the agent knows, its
+changes to the database are upserts, and what it returns is journaled in one transaction with the events that it queued.
 """
 
 from __future__ import annotations

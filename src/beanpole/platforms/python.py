@@ -141,12 +141,14 @@ def _nothing_to_start(bundle: Bundle, target: wsgi.Target) -> Problem:
         )
     if misspelled := next((path for path in sorted(bundle.files) if path.lower() == "procfile"), None):
         return Problem(f"The bundle has {misspelled}, which is not read.", "Rename it to Procfile.", misspelled)
+    message = f"The bundle has nothing to start: no Procfile, and no {target.files[0]} for WSGIPath {target.module!r}."
     hint = "Add a Procfile with a line such as `web: gunicorn app:app`, or set WSGIPath to your module"
-    found = next((name for name in ("app.py", "main.py", "wsgi.py", "manage.py") if name in bundle.files), None)
-    return Problem(
-        f"The bundle has nothing to start: no Procfile, and no {target.files[0]} for WSGIPath {target.module!r}.",
-        f"{hint}; the bundle has {found}." if found else f"{hint}.",
-    )
+    if found := next((name for name in ("app.py", "main.py", "wsgi.py") if name in bundle.files), None):
+        return Problem(message, f"{hint}; the bundle has {found}.")
+    modules = (wsgi.parse(path) for path in sorted(bundle.files) if path.endswith("/wsgi.py"))
+    if likely := next((module for module in modules if module), None):
+        return Problem(message, f"{hint}; {likely} looks like it.")
+    return Problem(message, f"{hint}.")
 
 
 def _port(bundle: Bundle, processes: tuple[Process, ...]) -> Port:

@@ -13,7 +13,7 @@ from beanpole.policies.plan import AnyStep, Leave, Plan, Terminate
 
 
 def plan(members: tuple[Member, ...], launched: tuple[str, ...], target: Target | None) -> Plan:
-    """`launched`: instances that the operation itself made. `target`: what to go back to, None when there was nothing."""
+    """`launched`: instances that the operation itself made. `target`: what to go back to, None for nothing."""
     staying = tuple(member for member in members if member.id not in launched)
     astray = tuple(member for member in staying if target and member.digest != target.digest)
     steps: list[AnyStep] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -87,6 +88,19 @@ class Blobs:
             for chunk in chunks:
                 writer.write(chunk)
         return writer
+
+    @contextmanager
+    def batch(self) -> Iterator[Blobs]:
+        """A place for several blobs that are kept together when the block ends well; else none of them is."""
+        folder = Path(tempfile.mkdtemp(dir=self.root / "incoming"))
+        try:
+            yield Blobs(folder)
+            for path in folder.glob("??/*"):
+                target = self.path(path.name)
+                target.parent.mkdir(exist_ok=True, mode=0o700)
+                path.replace(target)
+        finally:
+            shutil.rmtree(folder)
 
     def remove(self, sha256: str) -> None:
         """Remove a blob that nothing refers to any more; no error when it is gone already."""

@@ -158,20 +158,20 @@ def _row(entry: Entry) -> list[Any]:
 def check_and_unpack(path: Path, blobs: Blobs, limits: Limits | None = None) -> Manifest:
     """Store every file of the zip at `path` as a blob and describe them. Raises BundleError for a zip that is refused.
 
-    Names are checked before anything is written. A refusal while reading leaves blobs that nothing refers to; they are
-    removed with the others of that kind.
+    Names are checked before anything is written, and nothing is kept of a bundle that is refused.
     """
     limits = limits or Limits()
     size = path.stat().st_size
     if size > limits.packed:
         raise BundleError(f"The bundle has {size} bytes; the limit is {limits.packed // MIB} MiB.", _SMALLER)
-    with _BoundedFile(path, "rb") as file, _archive(file) as archive:
+    with _BoundedFile(path, "rb") as file, _archive(file) as archive, blobs.batch() as staged:
         members = dict(_members(archive, limits))
-        entries = _Unpacking(archive, file, size, blobs, limits).entries(members)
-    by_path: dict[str, Entry] = {entry.path: entry for entry in entries}
-    for entry in entries:
-        if isinstance(entry, Link) and resolve(entry.path, by_path) is None:
-            raise BundleError(f"The link {entry.path} in the bundle points outside of it, to {entry.target}.", _INSIDE)
+        entries = _Unpacking(archive, file, size, blobs, staged, limits).entries(members)
+        by_path: dict[str, Entry] = {entry.path: entry for entry in entries}
+        for entry in entries:
+            if isinstance(entry, Link) and resolve(entry.path, by_path) is None:
+                words = f"The link {entry.path} in the bundle points outside of it, to {entry.target}."
+                raise BundleError(words, _INSIDE)
     return Manifest(tuple(sorted(entries, key=lambda entry: entry.path)))
 
 
@@ -275,12 +275,13 @@ def _parents(path: str) -> list[str]:
 
 @dataclass
 class _Unpacking:
-    """Reads the entries one after the other, within the limits."""
+    """Reads the entries one after the other, within the limits. `staged` takes what `blobs` does not have."""
 
     archive: zipfile.ZipFile
     file: _BoundedFile
     packed: int
     blobs: Blobs
+    staged: Blobs
     limits: Limits
     unpacked: int = 0
 
@@ -324,7 +325,7 @@ class _Unpacking:
                 if self.blobs.has(sha256):
                     return sha256, len(content)
                 chunks = iter((content,))
-            stored = self.blobs.put(chunks)
+            stored = self.staged.put(chunks)
         return stored.sha256, stored.size
 
     def _open(self, info: zipfile.ZipInfo) -> IO[bytes]:

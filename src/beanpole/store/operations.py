@@ -1,8 +1,8 @@
 """Operations, their leases and their journals: the durable half of the engine in `operations/`.
 
 An operation is carried out by whoever holds its lease. Each claim takes a new epoch from a counter of the whole store,
-so a later claim, of this operation or of a later one, always has the higher number; agents refuse the lower. Every write
-of the holder happens in `holding`, which is one transaction that first proves the lease.
+so a later claim, of this operation or of a later one, always has the higher number; agents refuse the lower. Every
+write of the holder happens in `holding`, which is one transaction that first proves the lease.
 """
 
 from __future__ import annotations

@@ -91,9 +91,16 @@ def _instances(facts: EnvironmentFacts, counted: list[list[Problem]]) -> list[Pr
 
 def _counted(members: Iterable[Member]) -> list[list[Problem]]:
     """The troubles of each instance that has some and has failed often enough."""
-    lasting = (member.health.problems for member in members if member.failed >= thresholds.FAILED_CHECKS)
+    lasting = (
+        member.health.problems for member in members if member.failed >= thresholds.FAILED_CHECKS or _lasts(member)
+    )
     troubles = ([problem for problem in problems if problem.status in BAD] for problems in lasting)
     return [each for each in troubles if each]
+
+
+def _lasts(member: Member) -> bool:
+    """A failed launch does not pass by itself as a failed check may."""
+    return any(problem.kind == "initialization" for problem in member.health.problems)
 
 
 def _share(statuses: list[Status], total: int) -> Status:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from beanpole.operations.health_check import health_check
-from beanpole.operations.steps.leave import leave, stop_others
+from beanpole.operations.steps.leave import leave
+from beanpole.platforms.procfile import WEB
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
 
@@ -24,16 +25,21 @@ EDGE_TIMEOUT = 20.0
 SWITCH_TIMEOUT = 120.0
 """Seconds for the processes beside `web` to go over, and for a release to become the boot target."""
 
+VERDICT_RESERVE = 600.0
+"""Seconds beyond the gate before an agent takes a stop-first start back by itself: a control plane that died has that
+long to come back."""
+
 DEPLOYMENT = "beanpole:deployment"
 
 
 async def activate(work: Work) -> dict[str, Any]:
     digest = work.release.digest
-    if getattr(work.step, "stop_first", False):
+    if getattr(work.step, "stop_first", False) and not await _runs(work, digest):
+        # The agent stops the old one when it starts this one, and starts it again when no verdict comes.
         await leave(work, keep=digest)
-        await stop_others(work, ["web"])
     work.progress("starting")
-    started = await work.job("start", start_arguments(work), work.settings.seconds(DEPLOYMENT, "StartTimeout") + 15)
+    arguments = start_arguments(work)
+    started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.put_endpoint(
@@ -45,7 +51,7 @@ async def activate(work: Work) -> dict[str, Any]:
         raise work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
-            "Look at the health path (aws:elasticbeanstalk:environment:process:default HealthCheckPath, MatcherHTTPCode).",
+            "Look at HealthCheckPath and MatcherHTTPCode in aws:elasticbeanstalk:environment:process:default.",
         )
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
@@ -56,10 +62,16 @@ async def activate(work: Work) -> dict[str, Any]:
 async def gate(work: Work) -> dict[str, Any]:
     checks = work.settings.integer(DEPLOYMENT, "GateChecks")
     interval = work.settings.seconds(DEPLOYMENT, "GateInterval")
-    deadline = checks * interval + work.settings.seconds(DEPLOYMENT, "StartTimeout")
+    deadline = gate_limit(work)
     arguments = start_arguments(work) | {"checks": checks, "interval": interval, "deadline": deadline}
     result: dict[str, Any] = await work.job("gate", arguments, deadline + 15)
     return result
+
+
+def gate_limit(work: Work) -> float:
+    """Seconds for the gate: its checks, and as long as a start may take for those that fail at first."""
+    checks = work.settings.integer(DEPLOYMENT, "GateChecks") * work.settings.seconds(DEPLOYMENT, "GateInterval")
+    return float(checks + work.settings.seconds(DEPLOYMENT, "StartTimeout"))
 
 
 async def finish(work: Work) -> dict[str, Any]:
@@ -82,6 +94,12 @@ async def register(work: Work) -> dict[str, Any]:
     return {}
 
 
+async def _runs(work: Work, digest: str) -> bool:
+    """Whether the release's web process is there already: then nothing has to make way for it."""
+    processes = (await work.state())["processes"]
+    return any(each["release"] == digest and each["name"] == WEB and each["pid"] for each in processes)
+
+
 def start_arguments(work: Work) -> dict[str, Any]:
     check = health_check(work.settings)
     return {
@@ -89,4 +107,6 @@ def start_arguments(work: Work) -> dict[str, Any]:
         "health": {"path": check.path, "codes": check.codes, "timeout": check.timeout},
         "deadline": work.settings.seconds(DEPLOYMENT, "StartTimeout"),
         "fixed_port": work.release.content.fixed_port,
+        "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),
+        "verdict": gate_limit(work) + VERDICT_RESERVE,
     }

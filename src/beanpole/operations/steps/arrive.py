@@ -69,6 +69,7 @@ def prepare_arguments(work: Work) -> dict[str, Any]:
         "processes": [{"name": process.name, "command": _command(work, process)} for process in content.processes],
         "environment": content.environment,
         "layer": str(work.parts.layers.folder(content.layer)),
+        "stop_first": content.stop_first is not None,
     }
 
 

@@ -11,15 +11,18 @@ from beanpole.aws.errors import AwsError
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
 from beanpole.control.applications import SAMPLE, create_version
-from beanpole.control.update import Update
 from beanpole.control.context import By, Control, the_environment
+from beanpole.control.update import Update
 from beanpole.options.setting import Setting
 from beanpole.services.elasticbeanstalk import paging, shapes
 from beanpole.store import applications, environments, instances, operations
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from beanpole.aws.call import Call
     from beanpole.store.environments import Environment
+    from beanpole.store.operations import Operation
 
 
 class Environments:
@@ -60,8 +63,8 @@ class Environments:
                 deleted_since=deleted_since,
             )
             under_way = {each.environment_id: each for each in operations.open_of_users(db)}
-        page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
-        shaped = [shapes.environment(self._control, each, under_way.get(each.id)) for each in page]
+            page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
+            shaped = [self._shape(db, each, under_way.get(each.id)) for each in page]
         return {"Environments": shaped, "NextToken": token}
 
     def update(self, call: Call) -> dict[str, Any]:
@@ -128,7 +131,15 @@ class Environments:
     def _one(self, environment: Environment) -> dict[str, Any]:
         with self._control.database.read() as db:
             under_way = next((each for each in operations.open_of_users(db, environment.id)), None)
-        return shapes.environment(self._control, environment, under_way)
+            return self._shape(db, environment, under_way)
+
+    def _shape(self, db: sa.Connection, environment: Environment, under_way: Operation | None) -> dict[str, Any]:
+        """Before the first version has passed, the one that is being launched is shown, as Elastic Beanstalk does."""
+        shaped = shapes.environment(self._control, environment, under_way)
+        if under_way is not None and under_way.kind == "create":
+            release = environments.find_release(db, environment.id, under_way.release)
+            shaped["VersionLabel"] = release.version_label if release else None
+        return shaped
 
     def _platform(self, params: dict[str, Any]) -> str:
         arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")

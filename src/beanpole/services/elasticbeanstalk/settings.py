@@ -68,7 +68,7 @@ class ConfigurationSettings:
         }
 
     def _deployed(self, db: sa.Connection, environment: Environment) -> Settings:
-        """With the bundle's files, which the release knows; without a release, the stored settings over the defaults."""
+        """With the bundle's files, which the release knows; without one, the stored settings over the defaults."""
         release = brought(db, self._control.registry, environment.id, environment.release)
         if release is None:
             return compose.settings_in_force(self._control, environments.options(db, environment.id), [])

@@ -1,0 +1,118 @@
+"""The first hour with the real eb: init, create, look, scale, terminate; then several environments side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from beanpole_site import Site, app
+from eb_folder import BRANCH, PYTHON, EbFolder, running, whole
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+LAUNCHED = "Successfully launched environment: {}"
+UPDATED = "Environment update completed successfully."
+
+
+def test_from_a_plain_folder_to_an_environment_and_back_to_nothing(site: Site, tmp_path: Path) -> None:
+    folder = EbFolder(site, tmp_path / "shop", app("probe", "v1"))
+    assert 'You must first run "eb init"' in folder.eb("status", expected=126).text
+
+    assert "Application shop has been created." in folder.init(f"python-{PYTHON}").text
+    assert folder.config()["global"]["default_platform"] == f"Python {PYTHON}"
+    assert "created" not in folder.init(BRANCH).text
+    assert folder.config()["global"]["default_platform"] == BRANCH
+    assert 'matches "cobol-60"' in folder.eb("init", "shop", "-p", "cobol-60", "-r", "local-1", expected=4).text
+    assert "default environment" in folder.eb("deploy", expected=5).text
+
+    create = ("create", "shop-dev", "--single", "--cname", "beans")
+    created = folder.eb(*create, "--envvars", "GREETING=good morning,LEVEL=3", "--tags", "team=pets,stage=dev")
+    assert whole(site, created, "shop-dev")[-1] == LAUNCHED.format("shop-dev")
+    assert f"CNAME: beans.localhost:{site.port}" in created.text
+    label = site.environment()["VersionLabel"]
+    assert f"Deployed Version: {label}" in created.text
+    assert site.get("/version", host="beans.localhost")[0] == 200
+    status, body = site.get("/env?name=GREETING", host="beans.localhost")
+    assert (status, json.loads(body)["value"]) == (200, "good morning")
+
+    shown = folder.eb("status").text
+    for words in ("Environment details for: shop-dev", f"Deployed Version: {label}", "Status: Ready", "Region: local-1"):
+        assert words in shown
+    folder.eb("open", BROWSER=f"{_printer(tmp_path)} %s")
+    assert (tmp_path / "opened").read_text() == f"http://beans.localhost:{site.port}\n"
+
+    # init again, now with the shorthand and with an environment there: settings are asked for, nothing is made anew.
+    assert folder.init(f"Python {PYTHON}").text == ""
+    assert folder.config()["branch-defaults"]["default"]["environment"] == "shop-dev"
+    assert folder.eb("platform", "list").text == f"python-{PYTHON}\n"
+    assert f"running Python {PYTHON}" in folder.eb("platform", "show").text
+
+    scaled = folder.eb("scale", "2", stdin="y\n")
+    assert "currently a single-instance" in scaled.text
+    assert whole(site, scaled, "shop-dev")[-1] == UPDATED
+    assert len(running(site)) == 2
+
+    wrong = folder.eb("terminate", stdin="shop-prod\n", expected=4)
+    assert "Names do not match" in wrong.text
+    assert site.environment()["Status"] == "Ready"
+    ended = folder.eb("terminate", stdin="shop-dev\n")
+    assert whole(site, ended, "shop-dev")[-1] == "terminateEnvironment completed successfully."
+    assert folder.eb("list").text == ""
+    assert site.get(host="beans.localhost")[0] == 404
+    assert not list(site.home.instances.glob("i-*")), "an instance's folder stays"
+
+
+def test_environments_side_by_side(site: Site, tmp_path: Path) -> None:
+    folder = EbFolder(site, tmp_path / "shop", app("probe", "v1"))
+    other = EbFolder(site, tmp_path / "other")
+    folder.init()
+    other.init()
+    plain = folder.begin("create", "shop-dev")
+    sample = other.begin("create", "shop-sample", "--sample", "--single")
+    one, two = plain.ended(), sample.ended()
+    assert whole(site, one, "shop-dev")[-1] == LAUNCHED.format("shop-dev")
+    assert whole(site, two, "shop-sample")[-1] == LAUNCHED.format("shop-sample")
+    assert len(running(site)) == 1
+    assert "Your environment works" in site.get("/", host="shop-sample.localhost")[1]
+
+    label = site.environment()["VersionLabel"]
+    three = other.eb("create", "shop-prod", "--scale", "3", "--version", label)
+    assert "Uploading" not in three.text
+    assert whole(site, three, "shop-prod")[-1] == LAUNCHED.format("shop-prod")
+    assert "Running instances: 3" in other.eb("status", "-v", "shop-prod").text
+    assert site.serving("shop-prod") == {"v1"}
+
+    taken = other.eb("create", "shop-dev", "--version", label, expected=4)
+    assert "ERROR: InvalidParameterValueError - Environment shop-dev already exists." in taken.text
+    taken = other.eb("create", "shop-four", "--version", label, "--cname", "shop-prod", expected=4)
+    assert "The CNAME prefix shop-prod is already in use." in taken.text
+    unknown = other.eb("create", "shop-four", "--version", "nope", expected=4)
+    assert "No Application Version named 'nope' found." in unknown.text
+    saved = folder.eb("create", "shop-four", "--cfg", "mine", expected=4)
+    assert "ERROR: InvalidParameterValueError - Saved configurations are not built yet" in saved.text
+
+    assert folder.eb("list").text.splitlines() == ["* shop-dev", "shop-prod", "shop-sample"]
+    everything = folder.eb("list", "-v", "-a").text
+    assert "Environments: 3" in everything
+    assert all(instance in everything for name in ("shop-dev", "shop-prod") for instance in running(site, name))
+    folder.eb("use", "shop-prod")
+    assert "* shop-prod" in folder.eb("list", "-a").text
+
+    folder.write({"VERSION": "v2\n"})
+    folder.eb("deploy", "shop-dev", "-l", "v2")
+    assert site.serving("shop-dev") == {"v2"}
+    assert site.serving("shop-prod") == {"v1"}, "a deployment reached the neighbour"
+
+    gone, stays = folder.begin("terminate", "shop-prod", "--force"), other.begin("events", "shop-sample")
+    assert gone.ended().messages[-1] == "terminateEnvironment completed successfully."
+    assert LAUNCHED.format("shop-sample") in stays.ended().messages
+    assert site.serving("shop-dev") == {"v2"}
+
+
+def _printer(folder: Path) -> Path:
+    """A web browser that writes down what it is asked to open."""
+    program = folder / "browser"
+    program.write_text(f'#!/bin/sh\necho "$1" >> "{folder}/opened"\n')
+    program.chmod(0o755)
+    return program
