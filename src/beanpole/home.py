@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 import platformdirs
+
+
+LOCK_PATIENCE = 1.0
+"""Seconds: whoever only asks who holds the lock has it for a moment."""
 
 
 class HomeUnusable(Exception):
@@ -53,15 +58,17 @@ class Home:
     def lock(self) -> None:
         """Keep other control planes out for as long as this process lives. Raises HomeUnusable when one is running."""
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        limit = time.monotonic() + LOCK_PATIENCE
+        while not _locked(descriptor):
+            if time.monotonic() < limit:
+                time.sleep(0.05)
+                continue
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
             raise HomeUnusable(
                 f"another control plane (pid {holder}) uses the home {self.root}. Stop it with `beanpole down`, "
                 "or choose another home with --home."
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._lock = descriptor
@@ -78,9 +85,15 @@ class Home:
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return int(os.read(descriptor, 20).strip() or b"0") or None
+            return None if _locked(descriptor) else int(os.read(descriptor, 20).strip() or b"0") or None
         finally:
             os.close(descriptor)
-        return None
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -153,6 +153,15 @@ def test_nothing_to_abort(served: Served, run: Run) -> None:
     assert "Nothing is under way in shop-dev" in done.err
 
 
+def test_what_goes_back_already_cannot_be_aborted(served: Served, toy: Toy, run: Run) -> None:
+    toy.frames = [going_wrong()[1]]
+    toy.at_look[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    assert run("scale", "3").status == 130
+    done = run("abort")
+    assert done.status == 3
+    assert "shop-dev is going back already." in done.err
+
+
 def test_scale(served: Served, toy: Toy, run: Run) -> None:
     done = run("scale", "3", "--json")
     assert done.json["outcome"] == "succeeded"
@@ -332,6 +341,24 @@ def test_remote_control_plane_by_aws_variables(
     assert done.status == 4
     assert "does not accept the keys" in done.err
     assert "AWS_ENDPOINT_URL" in done.err
+
+
+def test_what_a_user_has_for_the_cloud_is_not_in_the_way(
+    served: Served, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:9\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "stale")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert run("list").status == 0
+
+
+def test_an_endpoint_that_is_no_url(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:8600")
+    done = run("list")
+    assert done.status == 2
+    assert "AWS_ENDPOINT_URL is no URL: localhost:8600" in done.err
 
 
 def test_remote_control_plane_without_keys(served: Served, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

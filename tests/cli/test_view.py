@@ -149,7 +149,13 @@ CHANGE = Change("shop-dev", "r", "Deploying", "shop-dev runs v2", "deployment")
 
 def test_summary() -> None:
     over = operation(
-        FETCH, release=7, created_at=NOON, finished_at=NOON + dt.timedelta(seconds=4.23), served=12034, failed=0
+        FETCH,
+        outcome="succeeded",
+        release=7,
+        created_at=NOON,
+        finished_at=NOON + dt.timedelta(seconds=4.23),
+        served=12034,
+        failed=0,
     )
     assert summary(CHANGE, over) == (
         "shop-dev runs v2 (release 7) on 2 instances, after 4.2 s. Meanwhile 12,034 requests were served, 0 failed."

@@ -24,7 +24,7 @@ NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 BRANCH = f"Python {PYTHON} running on 64bit Amazon Linux 2023"
 
-_EVENT = re.compile(r"(?:^|\)\: )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +([A-Z]+) +(.*)$", re.MULTILINE)
+_EVENT = re.compile(r"(?:^|: )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +([A-Z]+) +(.*)$", re.MULTILINE)
 
 Event = tuple[str, str]
 """Severity and message."""
@@ -136,14 +136,16 @@ class EbFolder:
 _PERSON = {"NAME": "Ada", "EMAIL": "ada@example.com"}
 
 
-def whole(site: Site, ran: Command, environment: str) -> list[str]:
-    """The messages that a waiting command printed, which must be all that the API tells of its request, in order."""
-    newest = site.client("beanpole").describe_operations(EnvironmentName=environment, MaxRecords=1)["Operations"][0]
-    return whole_request(site, ran, newest["RequestId"])
+def whole(site: Site, ran: Command, **subject: str) -> list[str]:
+    """The messages that a waiting command printed, which must be all that the API tells of its request, in order.
 
-
-def whole_request(site: Site, ran: Command, request_id: str) -> list[str]:
-    found = site.client().describe_events(RequestId=request_id)["Events"]
+    `subject`: EnvironmentName or ApplicationName. The request is that of the newest event like the first one printed.
+    """
+    assert ran.events, f"eb {' '.join(ran.words)} printed no event:\n{ran.text}"
+    client = site.client()
+    newest = client.describe_events(**subject)["Events"]
+    request = next(event["RequestId"] for event in newest if event["Message"].rstrip() == ran.messages[0])
+    found = client.describe_events(RequestId=request)["Events"]
     told = [(event["Severity"], event["Message"].rstrip()) for event in reversed(found)]
     assert ran.events == told, f"eb {' '.join(ran.words)} lost events of its request:\n{ran.text}"
     return ran.messages

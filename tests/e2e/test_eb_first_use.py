@@ -28,7 +28,7 @@ def test_from_a_plain_folder_to_an_environment_and_back_to_nothing(site: Site, t
 
     create = ("create", "shop-dev", "--single", "--cname", "beans")
     created = folder.eb(*create, "--envvars", "GREETING=good morning,LEVEL=3", "--tags", "team=pets,stage=dev")
-    assert whole(site, created, "shop-dev")[-1] == LAUNCHED.format("shop-dev")
+    assert whole(site, created, EnvironmentName="shop-dev")[-1] == LAUNCHED.format("shop-dev")
     assert f"CNAME: beans.localhost:{site.port}" in created.text
     label = site.environment()["VersionLabel"]
     assert f"Deployed Version: {label}" in created.text
@@ -50,14 +50,14 @@ def test_from_a_plain_folder_to_an_environment_and_back_to_nothing(site: Site, t
 
     scaled = folder.eb("scale", "2", stdin="y\n")
     assert "currently a single-instance" in scaled.text
-    assert whole(site, scaled, "shop-dev")[-1] == UPDATED
+    assert whole(site, scaled, EnvironmentName="shop-dev")[-1] == UPDATED
     assert len(running(site)) == 2
 
     wrong = folder.eb("terminate", stdin="shop-prod\n", expected=4)
     assert "Names do not match" in wrong.text
     assert site.environment()["Status"] == "Ready"
     ended = folder.eb("terminate", stdin="shop-dev\n")
-    assert whole(site, ended, "shop-dev")[-1] == "terminateEnvironment completed successfully."
+    assert whole(site, ended, EnvironmentName="shop-dev")[-1] == "terminateEnvironment completed successfully."
     assert folder.eb("list").text == ""
     assert site.get(host="beans.localhost")[0] == 404
     assert not list(site.home.instances.glob("i-*")), "an instance's folder stays"
@@ -71,15 +71,15 @@ def test_environments_side_by_side(site: Site, tmp_path: Path) -> None:
     plain = folder.begin("create", "shop-dev")
     sample = other.begin("create", "shop-sample", "--sample", "--single")
     one, two = plain.ended(), sample.ended()
-    assert whole(site, one, "shop-dev")[-1] == LAUNCHED.format("shop-dev")
-    assert whole(site, two, "shop-sample")[-1] == LAUNCHED.format("shop-sample")
+    assert whole(site, one, EnvironmentName="shop-dev")[-1] == LAUNCHED.format("shop-dev")
+    assert whole(site, two, EnvironmentName="shop-sample")[-1] == LAUNCHED.format("shop-sample")
     assert len(running(site)) == 1
     assert "Your environment works" in site.get("/", host="shop-sample.localhost")[1]
 
     label = site.environment()["VersionLabel"]
     three = other.eb("create", "shop-prod", "--scale", "3", "--version", label)
     assert "Uploading" not in three.text
-    assert whole(site, three, "shop-prod")[-1] == LAUNCHED.format("shop-prod")
+    assert whole(site, three, EnvironmentName="shop-prod")[-1] == LAUNCHED.format("shop-prod")
     assert "Running instances: 3" in other.eb("status", "-v", "shop-prod").text
     assert site.serving("shop-prod") == {"v1"}
 

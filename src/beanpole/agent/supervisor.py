@@ -21,7 +21,7 @@ from .kernel import Kernel
 from .orphans import end_marked
 from .process import Process, Spawn
 from .release import Releases
-from .reservation import Ports, is_free
+from .reservation import FIRST, LAST, Ports, is_free
 
 SWEEP_SECONDS = 2.0  # for what a died leader left of its group: it would hold the port
 OOM_RAISED = 200  # of 1000: an unproven release dies of a lack of memory before the proven one beside it
@@ -61,6 +61,11 @@ class Supervisor:
 
     def resident(self, entry: Entry) -> int:
         return self._kernel.resident(entry.process.members()) if entry.process is not None and entry.alive else 0
+
+    def reserve(self, port: int) -> bool:
+        """Whether a server can listen on that port at our own address, where neighbours may insist on the same one."""
+        held = self.ports.hold(port)
+        return (held or not FIRST <= port <= LAST) and is_free(port, self._address)
 
     def start(self, release: str, name: str, port: Optional[int], proven: bool) -> Entry:
         """Starts a process that does not run. One that is not `proven` is not started again when it dies.
@@ -203,7 +208,7 @@ class Supervisor:
             if key in self._entries or any(entry.name == name and entry.wanted for entry in self.entries()):
                 continue
             port = ports.get(key)
-            usable = port is not None and self.ports.hold(port) and is_free(port)
+            usable = port is not None and self.reserve(port)
             self._entries[key] = Entry(*key, wanted=True, proven=True, port=port if usable else None)
             self._guard(self._entries[key])
 

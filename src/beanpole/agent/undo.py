@@ -15,7 +15,6 @@ from .entry import Entry
 from .events import EventLog
 from .failure import JobFailure
 from .release import Releases
-from .reservation import is_free
 from .supervisor import Supervisor
 
 GRACE_SECONDS = 10.0  # for the release that got no verdict
@@ -81,7 +80,7 @@ class Undo:
             await self._supervisor.stop(entry, GRACE_SECONDS)
         release = self._releases.find(old)
         port = pending["port"]
-        if port is not None and not (self._supervisor.ports.hold(port) and is_free(port)):
+        if port is not None and not self._supervisor.reserve(port):
             port = None
         try:
             for name, _ in release.processes if release is not None else ():

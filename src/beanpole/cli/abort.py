@@ -23,11 +23,13 @@ def abort(
     """
     api, terminal = Api.chosen(home), Terminal.here(json=json)
     name = the_meant(api, environment, terminal).name
-    request_id = _open_request(api, name)
+    request_id, phase = _open_request(api, name)
     if request_id is None:
         raise WrongState(
             f"Nothing is under way in {name} that could be aborted.", f"`beanpole status {name}` shows how it is."
         )
+    if phase == "return":
+        raise WrongState(f"{name} is going back already.", f"Follow it with `beanpole events -f {name}`.")
     api.beanstalk("AbortEnvironmentUpdate", EnvironmentName=name)
     change = Change(
         environment=name,
@@ -40,10 +42,11 @@ def abort(
     carry_through(api, terminal, change, timeout)
 
 
-def _open_request(api: Api, name: str) -> str | None:
-    """The request id of the open operation of a user; what the system itself does needs no aborting."""
+def _open_request(api: Api, name: str) -> tuple[str | None, str]:
+    """Request id and phase of the open operation of a user; what the system itself does needs no aborting."""
     answer = api.beanpole("DescribeOperations", EnvironmentName=name, MaxRecords=5)
     for each in answer.get("Operations", []):
-        if not operation_of(each).over and each.get("Origin", "user") == "user":
-            return str(each["RequestId"])
-    return None
+        found = operation_of(each)
+        if not found.over and each.get("Origin", "user") == "user":
+            return str(each["RequestId"]), found.phase
+    return None, ""

@@ -146,13 +146,13 @@ def bundle_of(folder: Path, artifact: Path | None = None) -> Bundle:
 def walk(folder: Path) -> Iterable[str]:
     """Names of the files below the folder that neither .ebignore nor, without one, a .gitignore leaves out."""
     own = folder / IGNORE_FILE
-    first = (Rules.parse(own.read_text()),) if own.is_file() else ()
+    first = (Rules.parse(own.read_text(errors="replace")),) if own.is_file() else ()
     yield from _walk(folder, "", first, nested=not first)
 
 
 def _walk(folder: Path, base: str, above: tuple[Rules, ...], *, nested: bool) -> Iterable[str]:
     own = folder / ".gitignore"
-    rules = (*above, Rules.parse(own.read_text(), base)) if nested and own.is_file() else above
+    rules = (*above, Rules.parse(own.read_text(errors="replace"), base)) if nested and own.is_file() else above
     with os.scandir(folder) as listed:
         inside = sorted(listed, key=lambda each: each.name)
     for each in inside:

@@ -218,13 +218,26 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # another user's process is one, too
     return True
 
 
 def endpoint_of_environment() -> Endpoint:
+    """Raises Misused when AWS_ENDPOINT_URL is no address."""
+    url = os.environ["AWS_ENDPOINT_URL"]
+    if not url.startswith(("http://", "https://")):
+        raise Misused(f"AWS_ENDPOINT_URL is no URL: {url}", "Set it as in http://127.0.0.1:8600, or unset it.")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
-    return Endpoint(url=os.environ["AWS_ENDPOINT_URL"], region=region, source="AWS_ENDPOINT_URL")
+    return Endpoint(url=url, region=region, source="AWS_ENDPOINT_URL")
+
+
+NOBODYS: dict[str, Any] = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+"""Session variables (names in files, in the environment, default, conversion) without AWS profiles and files: what a
+user has for the cloud must not decide whether the local control plane can be reached."""
 
 
 def make_client(service: str, endpoint: Endpoint) -> Any:
@@ -240,7 +253,7 @@ def make_client(service: str, endpoint: Endpoint) -> Any:
 
     # Keys come from variables, files or profiles; asking a cloud's metadata address for them would only cost time.
     os.environ.setdefault("AWS_EC2_METADATA_DISABLED", "true")
-    session = botocore.session.Session()
+    session = botocore.session.Session(None if endpoint.access_key is None else NOBODYS)
     session.register_component("data_loader", client_loader())
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,

@@ -160,7 +160,7 @@ class Deployment:
     def _runs_already(self, present: Environment, planned: dict[str, Any]) -> bool:
         """On every instance: one that was left behind is a reason to deploy the same again.
 
-        Another client may have stored the same content under a label of its own: unless ours was asked for, that will do.
+        Another client may have stored the same content under its own label: unless ours was asked for, that will do.
         """
         same = present.version is not None and self._choice.label in (None, present.version)
         return same and not planned.get("Steps")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from beanpole.aws.errors import AwsError
 from beanpole.control import errors, sample, terminate
 from beanpole.control.context import By, Control
-from beanpole.store import applications, environments, events
+from beanpole.store import applications, environments, events, tags
 from beanpole.store.applications import Application, Version
 from beanpole.store.bundles import BundleError, Manifest, check_and_unpack
 from beanpole.store.events import Subject
@@ -20,7 +21,9 @@ SAMPLE = "Sample Application"
 _NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
 
 
-def create_application(control: Control, by: By, name: str, description: str | None) -> Application:
+def create_application(
+    control: Control, by: By, name: str, description: str | None, given_tags: Mapping[str, str] | None = None
+) -> Application:
     _check_name(name, "Application name")
     database = control.database
     with database.write() as db:
@@ -29,6 +32,7 @@ def create_application(control: Control, by: By, name: str, description: str | N
         now = database.now_ms()
         new = Application(name, description, now, now)
         applications.add(db, new)
+        tags.add(db, control.arn("application", name), given_tags or {})
         subject = Subject(application=name, request_id=by.request_id)
         for words in ("createApplication is starting.", f"Created new Application: {name}"):
             events.say(db, now, subject, words)
@@ -76,6 +80,7 @@ def create_version(
     source: tuple[str, str] | None,
     create_application_too: bool,
     process: bool,
+    given_tags: Mapping[str, str] | None = None,
 ) -> Version:
     """Add a version from the bundle at `source` (bucket, key); without one, from our sample application.
 
@@ -107,6 +112,7 @@ def create_version(
             updated_at=now,
         )
         applications.add_version(db, new)
+        tags.add(db, control.arn("applicationversion", application, label), given_tags or {})
         applications.update(db, application, updated_at=now)
         subject = Subject(application=application, version_label=label, request_id=by.request_id)
         events.say(db, now, subject, "createApplicationVersion is starting.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from beanpole.control import compose, errors, settings, submit, update
 from beanpole.policies import capacity
 from beanpole.policies.plan import Plan
-from beanpole.store import applications, environments
+from beanpole.store import applications, environments, tags
 from beanpole.store.environments import Environment
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class NewEnvironment:
     tier: str = "WebServer"
     changes: list[Setting] = field(default_factory=list)
     removals: set[environments.OptionKey] = field(default_factory=set)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
@@ -73,6 +74,7 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
         )
         environments.add(db, new)
         environments.put_options(db, new.id, stored)
+        tags.add(db, control.arn("environment", new.application, new.name), wanted.tags)
         release = submit.add_release(db, control, new.id, composed, stored)
         words: list[Said] = [
             ("createEnvironment is starting.", "INFO"),

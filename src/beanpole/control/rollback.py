@@ -89,12 +89,16 @@ def rollback(
     *,
     origin: Origin = "user",
     words: tuple[Said, ...] = (("Environment update is starting.", "INFO"),),
+    discredit: int | None = None,
 ) -> Begun:
+    """Begin the return. `discredit`: the release that it is from did not pass after all; nobody is to return to it."""
     environment = decision.environment
     goal = decision.back_to
     with control.database.write() as db:
         if origin == "user" and the_environment(db, id_=environment.id).status != "Ready":
             raise errors.not_ready(environment.name)
+        if discredit is not None:
+            environments.update_release(db, environment.id, discredit, passed_at=None)
         release = submit.add_release(db, control, environment.id, decision.composed, decision.stored)
         going: Said = (f"Returning to release {goal.number} (version {goal.version_label}).", "INFO")
         operation = submit.begin(

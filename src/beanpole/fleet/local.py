@@ -40,7 +40,7 @@ class LocalFleet:
         self._letting_go = False
 
     def let_go(self) -> None:
-        """This process ends: from now on a job goes on when its caller is cancelled, and the next process asks for it."""
+        """This process ends: a job whose caller is cancelled goes on from now on, and the next process asks for it."""
         self._letting_go = True
 
     def free_address(self, instance_id: str, taken: set[str]) -> str:
@@ -103,7 +103,7 @@ class LocalFleet:
         `repeat=False`: one that died with its agent is not done again; JobInterrupted says so.
 
         Raises JobError, StaleEpoch, AgentUnreachable (also when `timeout` seconds are over: then it is unknown whether
-        the job was done). A caller that is cancelled cancels the job.
+        the job was done). A caller that is cancelled cancels the job, unless this process lets go.
         """
         try:
             async with asyncio.timeout(timeout):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
 
+LAST_LINES = 10
+"""Of a failed command's output, as events. Servers write some lines after the one that says why."""
+
 SUCCEEDED = "Environment update completed successfully."
 TERMINATED = "terminateEnvironment completed successfully."
 APPLICATION_DELETED = "The application has been deleted successfully."
@@ -76,6 +79,8 @@ class Closing:
                 if _version_changed(db, held):
                     say("New application version was deployed to running EC2 instances.")
                 say(SUCCEEDED)
+            else:
+                self._tell_where_it_stands(db, held, held.release, say)
         return True
 
     def _accept(self, db: sa.Connection, held: Operation, environment: Environment) -> None:
@@ -125,7 +130,7 @@ class Closing:
             if held.origin == "system" and outcome == "aborted":
                 operations.finish(db, held, database.now_ms(), outcome, error)
                 return _reread(db, held)
-            for line in ended.blame.last_lines[-5:]:
+            for line in ended.blame.last_lines[-LAST_LINES:]:
                 say(f"[Instance: {ended.blame.instance}] {line}" if ended.blame.instance else line, "INFO")
             if outcome == "failed":
                 say(ended.blame.line(), "ERROR")
@@ -154,7 +159,7 @@ class Closing:
             operations.finish(db, held, database.now_ms(), held.outcome or "failed", held.error)
             if held.origin == "user":
                 environments.update(db, environment.id, status="Ready", updated_at=database.now_ms())
-            self._tell_where_it_stands(db, held, say)
+            self._tell_where_it_stands(db, held, held.previous, say)
             if held.origin == "user":
                 say(*verdict(db, held))
             if held.kind == "terminate":
@@ -170,15 +175,16 @@ class Closing:
         words = f"{NOT_TERMINATED} It is {environment.name}; the application stays."
         events.say(db, self._parts.database.now_ms(), subject, words, "ERROR")
 
-    def _tell_where_it_stands(self, db: sa.Connection, held: Operation, say: Say) -> None:
+    def _tell_where_it_stands(self, db: sa.Connection, held: Operation, number: int | None, say: Say) -> None:
+        """Which instances serve the release that they should serve now."""
         if held.kind in ("create", "terminate"):
             return
-        old = brought(db, self._parts.registry, held.environment_id, held.previous)
+        release = brought(db, self._parts.registry, held.environment_id, number)
         fleet = members(db, held.environment_id)
-        if old is None or not fleet:
+        if release is None or not fleet:
             return
-        astray = [member.id for member in fleet if member.digest != old.digest]
-        where = f"release {old.number} (version {old.version_label})"
+        astray = [member.id for member in fleet if member.digest != release.digest]
+        where = f"release {release.number} (version {release.version_label})"
         if not astray:
             say(f"Every instance serves {where}.")
         else:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from beanpole.aws.errors import AwsError
-from beanpole.control import rollback, submit
+from beanpole.control import rollback, submit, update
 from beanpole.control.context import By, Control
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
@@ -27,8 +27,11 @@ from beanpole.store import environments, instances, operations
 if TYPE_CHECKING:
     from typing import Any
 
+    import sqlalchemy as sa
+
     from beanpole.operations.work import Brought
     from beanpole.store.environments import Environment
+    from beanpole.store.events import Said
 
 PERIOD = 1.0
 """Seconds between looks."""
@@ -80,6 +83,7 @@ class Watch:
                 return
             passed = environments.find_release(db, environment.id, release.number)
             fleet = members(db, environment.id)
+            settled = {release.digest, *self._left_by_failure(db, environment)}
             names = {
                 f"{each.address}:{each.port}": each.instance_id for each in instances.endpoints(db, environment.id)
             }
@@ -90,8 +94,19 @@ class Watch:
         if watched and self._bad[environment.id] >= BAD_LOOKS:
             if release.settings.boolean("beanpole:deployment", "AutoRollback"):
                 self._return(environment, release, unhealthy)
-        elif len(fleet) != environment.desired or any(member.digest != release.digest for member in fleet):
-            self._align(environment, release, unhealthy)
+        elif len(fleet) != environment.desired or any(member.digest not in settled for member in fleet):
+            self._align(environment, release, settled)
+
+    def _left_by_failure(self, db: sa.Connection, environment: Environment) -> set[str]:
+        """The digest of a release that failed and is to stay where it had arrived, as AutoRollback was off; if any."""
+        users = (each for each in operations.listed(db, environment_id=environment.id) if each.origin == "user")
+        newest = next(users, None)
+        if newest is None or newest.outcome != "failed":
+            return set()
+        failed = brought(db, self._control.registry, environment.id, newest.release)
+        if failed is None or failed.settings.boolean("beanpole:deployment", "AutoRollback"):
+            return set()
+        return {failed.digest}
 
     def _return(self, environment: Environment, release: Brought, unhealthy: list[str]) -> None:
         """Not from a release that somebody returned to: going back and forth between two bad ones helps nobody."""
@@ -109,29 +124,26 @@ class Watch:
         except AwsError as nothing:
             log.info("no release to return to", environment=environment.name, reason=nothing.message)
             return
-        rollback.rollback(self._control, _by(), decision, origin="system", words=((words, "ERROR"),))
-        with self._control.database.write() as db:
-            # It did not pass after all: nobody should be brought back to it later.
-            environments.update_release(db, environment.id, release.number, passed_at=None)
+        because: tuple[Said, ...] = ((words, "ERROR"),)
+        rollback.rollback(self._control, _by(), decision, origin="system", words=because, discredit=release.number)
 
-    def _align(self, environment: Environment, release: Brought, unhealthy: list[str]) -> None:
-        """Instances that do not serve the environment's release, or are missing, or too many."""
+    def _align(self, environment: Environment, release: Brought, settled: set[str]) -> None:
+        """Instances that serve none of the releases that they may serve, or are missing, or too many."""
         control = self._control
         now = control.database.now_ms() / 1000
         if now - self._tried.get(environment.id, 0.0) < RETRY_AFTER:
             return
         self._tried[environment.id] = now
-        goal = target(release, prepare=True)
-        goal = msgspec.structs.replace(goal, once=False)
+        goal = msgspec.structs.replace(target(release), once=False)
         with control.database.write() as db:
             fleet = members(db, environment.id)
             surplus = max(len(fleet) - environment.desired, 0)
             steps = capacity.shrink(fleet, surplus) if surplus else []
-            behind = tuple(member for member in fleet if member.digest != release.digest) if not surplus else ()
+            behind = tuple(member for member in fleet if member.digest not in settled) if not surplus else ()
             if behind:
                 steps += all_at_once.plan(behind, goal, Rules()).steps
             if len(fleet) < environment.desired:
-                steps += capacity.grow(environment.desired - len(fleet), goal)
+                steps += capacity.grow(environment.desired - len(fleet), update.joining(goal, once=False))
             if not steps:
                 return
             names = ", ".join(member.id for member in behind)

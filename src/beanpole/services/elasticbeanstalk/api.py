@@ -9,8 +9,10 @@ from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.elasticbeanstalk.events import Events
 from beanpole.services.elasticbeanstalk.health import Health
 from beanpole.services.elasticbeanstalk.logs import EnvironmentInfo, Links
+from beanpole.services.elasticbeanstalk.options import ConfigurationOptions
 from beanpole.services.elasticbeanstalk.platforms import Platforms
 from beanpole.services.elasticbeanstalk.settings import ConfigurationSettings
+from beanpole.services.elasticbeanstalk.tags import Tags
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Handler
@@ -37,6 +39,7 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "DeleteApplicationVersion": applications.delete_version,
         "DescribeApplicationVersions": applications.describe_versions,
         "DescribeApplications": applications.describe,
+        "DescribeConfigurationOptions": ConfigurationOptions(control).describe,
         "DescribeConfigurationSettings": configuration.describe,
         "DescribeEnvironmentHealth": health.describe_environment,
         "DescribeEnvironmentResources": environments.resources,
@@ -47,6 +50,7 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "ListAvailableSolutionStacks": platforms.solution_stacks,
         "ListPlatformBranches": platforms.branches,
         "ListPlatformVersions": platforms.versions,
+        "ListTagsForResource": Tags(control).list,
         "RequestEnvironmentInfo": info.request,
         "RetrieveEnvironmentInfo": info.retrieve,
         "TerminateEnvironment": environments.terminate,

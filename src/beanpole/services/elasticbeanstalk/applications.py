@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.control import applications as verbs
 from beanpole.control import errors
 from beanpole.control.context import By, Control
-from beanpole.services.elasticbeanstalk import paging, shapes
+from beanpole.services.elasticbeanstalk import paging, shapes, tags
 from beanpole.store import applications
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ class Applications:
     def create(self, call: Call) -> dict[str, Any]:
         by = By(call.caller.user, call.request_id)
         new = verbs.create_application(
-            self._control, by, call.params["ApplicationName"], call.params.get("Description")
+            self._control,
+            by,
+            call.params["ApplicationName"],
+            call.params.get("Description"),
+            tags.given(call.params.get("Tags", [])),
         )
         return {"Application": shapes.application(self._control, new, [])}
 
@@ -66,6 +70,7 @@ class Applications:
             source=(source["S3Bucket"], source["S3Key"]) if source else None,
             create_application_too=params.get("AutoCreateApplication", False),
             process=params.get("Process", False),
+            given_tags=tags.given(params.get("Tags", [])),
         )
         return {"ApplicationVersion": shapes.version(self._control, new)}
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from beanpole.aws.errors import AwsError
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
 from beanpole.control.applications import SAMPLE, create_version
 from beanpole.control.context import By, Control, the_environment
 from beanpole.control.update import Update
 from beanpole.options.setting import Setting
-from beanpole.services.elasticbeanstalk import paging, shapes
+from beanpole.services.elasticbeanstalk import paging, shapes, tags
 from beanpole.store import applications, environments, instances, operations
 
 if TYPE_CHECKING:
@@ -44,6 +43,7 @@ class Environments:
             tier=tier.get("Name", "WebServer"),
             changes=settings.given(params.get("OptionSettings", [])),
             removals=settings.removed(params.get("OptionsToRemove", [])),
+            tags=tags.given(params.get("Tags", [])),
         )
         return self._one(create.create(self._control, _by(call), wanted))
 
@@ -186,11 +186,16 @@ def _group_name(params: dict[str, Any]) -> str:
 
 
 def _refuse_template(params: dict[str, Any]) -> None:
-    if "TemplateName" in params or params.get("TemplateSpecification"):
-        raise AwsError(
-            "InvalidParameterValue",
-            "Saved configurations, clones and template snippets are not built yet. Give OptionSettings instead.",
-        )
+    name, specification = params.get("TemplateName"), params.get("TemplateSpecification") or {}
+    if name is None and not specification:
+        return
+    if name is not None:
+        what = f"Saved configurations are not built yet, so there is none named '{name}'."
+    elif specification.get("TemplateSource", {}).get("EnvironmentName") is not None:
+        what = "Cloning an environment is not built yet."
+    else:
+        what = "Template sources and snippets are not built yet."
+    raise errors.invalid(f"{what} Give OptionSettings instead.")
 
 
 def _of_document(text: str) -> list[Setting]:

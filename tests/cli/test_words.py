@@ -1,0 +1,75 @@
+"""What a command line asks for: names and option settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from beanpole.cli import names
+from beanpole.cli.errors import Misused
+from beanpole.cli.settings import FIRST, PROPERTIES, Policy, wanted
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.mark.parametrize(
+    ("folder", "application", "environment"),
+    [
+        ("shop", "shop", "shop-dev"),
+        ("My Shop (é)", "My-Shop-e", "My-Shop-e-dev"),
+        ("_x_", "x", "x-dev"),
+        ("東京", "application", "application-dev"),
+        ("", "application", "application-dev"),
+        ("a" * 60, "a" * 36, "a" * 36 + "-dev"),
+        ("b" * 35 + "--c", "b" * 35, "b" * 35 + "-dev"),
+    ],
+)
+def test_names_from_folders_are_valid(folder: str, application: str, environment: str) -> None:
+    assert names.application_from(folder) == application
+    assert names.environment_from(application) == environment
+    assert names.checked_environment(environment) == environment
+
+
+@pytest.mark.parametrize(
+    ("name", "valid"), [("abc", "abc-dev"), ("my_shop", "my-shop"), ("-shop-", "shop"), ("a" * 41, "a" * 36)]
+)
+def test_an_invalid_name_comes_with_a_valid_one(name: str, valid: str) -> None:
+    with pytest.raises(Misused) as refused:
+        names.checked_environment(name)
+    assert refused.value.remedy == f"A valid name would be {valid}."
+
+
+def test_nearest() -> None:
+    assert names.nearest("Shop-dve", ["shop-dev", "bakery"]) == "Did you mean shop-dev?"
+    assert names.nearest("zzz", ["b", "a"]) == "Known: a, b."
+    assert names.nearest("zzz", []) == ""
+
+
+def test_settings_by_namespace_and_name() -> None:
+    found = wanted(
+        instances=3,
+        policy=Policy.ALL_AT_ONCE,
+        batch_size=2,
+        properties=["A=1=2", "B="],
+        options=["aws:elasticbeanstalk:command:Timeout=300"],
+    )
+    assert found.values == {
+        (PROPERTIES, "A"): "1=2",
+        (PROPERTIES, "B"): None,
+        ("aws:elasticbeanstalk:command", "Timeout"): "300",
+        ("aws:autoscaling:asg", "MinSize"): "3",
+        ("aws:autoscaling:asg", "MaxSize"): "3",
+        ("aws:elasticbeanstalk:command", "DeploymentPolicy"): "AllAtOnce",
+        ("aws:elasticbeanstalk:command", "BatchSizeType"): "Fixed",
+        ("aws:elasticbeanstalk:command", "BatchSize"): "2",
+    }
+
+
+def test_what_is_chosen_outranks_what_is_first() -> None:
+    new = {(each["Namespace"], each["OptionName"]): each["Value"] for each in wanted(batch_size=2).for_new()}
+    assert new == FIRST | {("aws:elasticbeanstalk:command", "BatchSize"): "2"}
+
+
+def test_a_refusal_does_not_repeat_a_secret() -> None:
+    with pytest.raises(Misused) as refused:
+        wanted(properties=["=hunter2"])
+    assert "hunter2" not in refused.value.cause
