@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from meter import Counts, Meter
 from scratch import Broken, Missing, Ran, Scratch
@@ -153,9 +152,12 @@ class Story:
             time.sleep(0.1)
         if set(seen.versions) != {version}:
             raise Broken(f"{version} should serve everywhere, and these answered: {seen.versions}")
-        found: dict[str, Any] = self.scratch.run("status", ENVIRONMENT).result
-        if (found["status"], found["version"], len(found["instances"])) != ("Ready", version, INSTANCES):
-            raise Broken(f"the environment is {found['status']} with {found['version']} on {len(found['instances'])}")
+        api = self.scratch.api
+        found = api.beanstalk("DescribeEnvironments", EnvironmentNames=[ENVIRONMENT])["Environments"][0]
+        resources = api.beanstalk("DescribeEnvironmentResources", EnvironmentName=ENVIRONMENT)["EnvironmentResources"]
+        instances = len(resources["Instances"])
+        if (found["Status"], found["VersionLabel"], instances) != ("Ready", version, INSTANCES):
+            raise Broken(f"the environment is {found['Status']} with {found['VersionLabel']} on {instances} instances")
 
 
 def expect_success(ran: Ran, what: str) -> None:

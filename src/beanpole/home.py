@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
 from pathlib import Path
 
 import platformdirs
-
 
 LOCK_PATIENCE = 1.0
 """Seconds: whoever only asks who holds the lock has it for a moment."""
@@ -34,6 +34,7 @@ class Home:
         self.log = root / "control-plane.log"
         self.state = root / "control-plane.json"
         self._lock: int | None = None
+        self._made = False
 
     @classmethod
     def chosen(cls, option: Path | None) -> Home:
@@ -43,6 +44,7 @@ class Home:
 
     def make(self) -> None:
         """Make the folders that are missing. Raises HomeUnusable when it cannot be written."""
+        self._made = not self.root.exists()
         try:
             for folder in (self.root, self.programs, self.instances, self.edge):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,6 +56,15 @@ class Home:
                 f"the home {self.root} cannot be written: {problem.strerror}. Choose another with --home or "
                 "BEANPOLE_HOME."
             ) from problem
+
+    def clear(self) -> None:
+        """Remove what `make` and `lock` made, in a home in which no control plane ever got further."""
+        if not self._made or self.database.exists():
+            return
+        (self.root / "lock").unlink(missing_ok=True)
+        for folder in (self.programs, self.instances, self.edge, self.root):
+            with contextlib.suppress(OSError):  # something is in it: not ours to remove
+                folder.rmdir()
 
     def lock(self) -> None:
         """Keep other control planes out for as long as this process lives. Raises HomeUnusable when one is running."""

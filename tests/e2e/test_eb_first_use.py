@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from beanpole_site import Site, app
-from eb_folder import BRANCH, PYTHON, EbFolder, running, whole
+from eb_folder import BRANCH, PYTHON, UPDATED, EbFolder, running, whole
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 LAUNCHED = "Successfully launched environment: {}"
-UPDATED = "Environment update completed successfully."
+UNTOUCHED = "Bundle and settings equal what is running: no instance is touched."
 
 
 def test_from_a_plain_folder_to_an_environment_and_back_to_nothing(site: Site, tmp_path: Path) -> None:
@@ -100,14 +100,18 @@ def test_environments_side_by_side(site: Site, tmp_path: Path) -> None:
     assert "* shop-prod" in folder.eb("list", "-a").text
 
     folder.write({"VERSION": "v2\n"})
-    folder.eb("deploy", "shop-dev", "-l", "v2")
+    deploy, nothing = folder.begin("deploy", "shop-dev", "-l", "v2"), other.begin("config", "shop-sample", stdin="")
+    assert whole(site, deploy.ended(), EnvironmentName="shop-dev")[-1] == UPDATED
+    assert whole(site, nothing.ended(), EnvironmentName="shop-sample")[-2:] == [UNTOUCHED, UPDATED]
     assert site.serving("shop-dev") == {"v2"}
     assert site.serving("shop-prod") == {"v1"}, "a deployment reached the neighbour"
 
-    gone, stays = folder.begin("terminate", "shop-prod", "--force"), other.begin("events", "shop-sample")
-    assert gone.ended().messages[-1] == "terminateEnvironment completed successfully."
-    assert LAUNCHED.format("shop-sample") in stays.ended().messages
-    assert site.serving("shop-dev") == {"v2"}
+    gone, grows = folder.begin("terminate", "shop-prod", "--force"), other.begin("scale", "2", "shop-dev")
+    assert whole(site, gone.ended(), EnvironmentName="shop-prod")[-1] == "terminateEnvironment completed successfully."
+    assert whole(site, grows.ended(), EnvironmentName="shop-dev")[-1] == UPDATED
+    assert len(running(site)) == 2
+    assert site.serving() == {"v2"}
+    assert folder.eb("list").text.splitlines() == ["shop-dev", "shop-sample"]
 
 
 def _printer(folder: Path) -> Path:

@@ -7,6 +7,7 @@ one is started again. Those that were replaced finish their requests in the back
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -80,6 +81,8 @@ class Proxy:
         for generation in self.generations():
             if processes:
                 await generation.process.stop(TERM_SECONDS)
+                with contextlib.suppress(FileNotFoundError):
+                    (generation.folder / "admin.sock").unlink()
             generation.process.release()
 
     async def ensure(self, setup: Setup, port: Port) -> Dict[str, Any]:

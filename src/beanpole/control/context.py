@@ -44,6 +44,8 @@ class Objects(Protocol):
 
     def delete(self, bucket: str, key: str) -> object: ...
 
+    def expire_uploads(self, age: float) -> object: ...
+
 
 @dataclass(frozen=True)
 class Control:

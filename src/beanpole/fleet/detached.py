@@ -96,13 +96,22 @@ class DetachedAgent:
 
         An agent that died is started again for that: only an agent knows which processes belong to its folder.
         """
-        client = await self.client()
-        await client.shutdown(processes=True)
+        await self._end(await self.client(), processes=True)
+
+    async def leave(self) -> None:
+        """End the agent alone, if it runs; what it keeps running goes on."""
+        client = await self.running()
+        if client is not None:
+            await self._end(client, processes=False)
+
+    async def _end(self, client: AgentClient, *, processes: bool) -> None:
+        await client.shutdown(processes=processes)
         async with asyncio.timeout(END_LIMIT):
             while self._is_held():  # noqa: ASYNC110  a lock cannot be awaited
                 await asyncio.sleep(0.02)
         self.reap()
         self.socket.unlink(missing_ok=True)
+        (self.home / "agent.lock").unlink(missing_ok=True)
 
     def _is_held(self) -> bool:
         """Whether an agent has the folder: it holds a lock for as long as it lives."""

@@ -77,9 +77,10 @@ class EdgeProxy:
         }
         try:
             await client.call("PUT", "/envoy", setup, timeout=START_LIMIT)
+            await self.apply()
         except AgentRefused as refusal:
-            raise BalancerRefused(refusal.message) from refusal
-        await self.apply()
+            remedy = refusal.body.get("remedy", "")
+            raise BalancerRefused(f"{refusal.message.rstrip('.')}. {remedy}".strip()) from refusal
 
     async def keep_alive(self) -> None:
         """The agent is started again if it died; it finds Envoy as it was."""

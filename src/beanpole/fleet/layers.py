@@ -31,7 +31,7 @@ from beanpole.platforms.problem import Problem
 from beanpole.platforms.python import requirements_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
     from beanpole.platforms.requirements import Requirements
     from beanpole.store.blobs import Blobs
@@ -165,6 +165,12 @@ class Layers:
         if layer is None:
             raise LayerError(f"the layer {key} was removed while it was made", "Deploy again.")
         return layer
+
+    def blobs(self) -> Iterator[str]:
+        """Digests of the wheels of all layers."""
+        for path in (self._root / "fetched").glob("*/layer.json"):
+            for wheel in msgspec.json.decode(path.read_bytes(), type=tuple[Wheel, ...]):
+                yield wheel.sha256
 
     def prune(self, keep: Iterable[str]) -> None:
         """Remove what was fetched and installed for all keys but these, and what is remembered of wheels gone since.

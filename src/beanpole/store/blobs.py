@@ -102,6 +102,12 @@ class Blobs:
         finally:
             shutil.rmtree(folder)
 
+    def listed(self, now: float) -> Iterator[tuple[str, float]]:
+        """Every blob's digest with its age in seconds at `now` (seconds since 1970)."""
+        for path in self.root.glob("[0-9a-f][0-9a-f]/*"):
+            if _DIGEST.fullmatch(path.name):
+                yield path.name, now - path.stat().st_mtime
+
     def remove(self, sha256: str) -> None:
         """Remove a blob that nothing refers to any more; no error when it is gone already."""
         self.path(sha256).unlink(missing_ok=True)

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a writer waits for another one. Transactions here take milliseconds."""
+
+
+class DatabaseUnusable(Exception):
+    """The file is no database, or not one that this Beanpole understands; the message says why and what to do."""
 
 
 class Database:
@@ -34,14 +39,25 @@ class Database:
 
     @classmethod
     def at(cls, path: Path) -> Database:
-        """The SQLite file at `path`, made (mode 0600) when missing, with every migration applied."""
+        """The SQLite file at `path`, made (mode 0600) when missing, with every migration applied.
+
+        Raises DatabaseUnusable, and leaves the file as it is.
+        """
         path.touch(mode=0o600, exist_ok=True)
         database = cls(f"sqlite:///{path}")
-        database.migrate()
+        try:
+            database.migrate()
+        except (sa.exc.DatabaseError, CommandError) as problem:
+            database.close()
+            if isinstance(problem, sa.exc.OperationalError):
+                raise  # of the moment: locked, or a disk that fails
+            cause = getattr(problem, "orig", None) or problem
+            remedy = "Put a backup in its place, or use the Beanpole that wrote it."
+            raise DatabaseUnusable(f"the database {path} cannot be used: {cause}. {remedy}") from problem
         return database
 
     def migrate(self) -> None:
-        """Bring the tables to this version of Beanpole. Raises when the file was written by a newer one."""
+        """Bring the tables to this version of Beanpole. CommandError when the file was written by a newer one."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         with self.write() as db:

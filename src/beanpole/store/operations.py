@@ -253,3 +253,11 @@ def open_of_users(db: sa.Connection, environment_id: str | None = None) -> list[
     if environment_id is not None:
         query = query.where(operation.c.environment_id == environment_id)
     return rows.every(db, query, Operation)
+
+
+def prune(database: Database, before: int) -> None:
+    """Forget operations that ended before that time (milliseconds), with their journals."""
+    with database.write() as db:
+        old = sa.select(operation.c.id).where(operation.c.phase == "done", operation.c.finished_at < before)
+        db.execute(journal.delete().where(journal.c.operation_id.in_(old)))
+        db.execute(operation.delete().where(operation.c.id.in_(old)))

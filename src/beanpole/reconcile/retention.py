@@ -1,0 +1,102 @@
+"""Forgets what is no longer needed. All limits are here; nothing that serves, or that one may go back to, is touched."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from beanpole.operations import release as releases
+from beanpole.store import applications, environments, events, operations
+from beanpole.store.bundles import File, Manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+
+    from beanpole.control.context import Control, Objects
+    from beanpole.store.environments import Release
+
+PERIOD = 6 * 3600.0
+"""Seconds between clean-ups; the first one comes a while after the start, when the machine has done its own."""
+
+FIRST = 300.0
+"""Seconds after the start."""
+
+OPERATIONS_KEPT_MS = 90 * 24 * 3600 * 1000
+"""Milliseconds that an operation is kept with its plan and journal after its end."""
+
+UPLOADS_KEPT = 7 * 24 * 3600.0
+"""Seconds after which an upload in parts that nobody completed is given up."""
+
+YOUNG = 24 * 3600.0
+"""Seconds for which a blob is left alone although nothing names it: a bundle may be on its way into the store."""
+
+RELEASES_KEPT = 20
+"""Newest releases of a live environment whose files and layers are kept here, whether or not they passed."""
+
+PASSED_KEPT = 100
+"""Newest different releases that passed; instances keep at most as many (KeepReleases)."""
+
+log = structlog.get_logger("retention")
+
+
+class Retention:
+    def __init__(self, control: Control, objects: Objects) -> None:
+        self._control = control
+        self._objects = objects
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.sleep(FIRST)
+        while True:
+            await asyncio.to_thread(self.once)
+            await asyncio.sleep(PERIOD)
+
+    def once(self) -> None:
+        database = self._control.database
+        events.prune(database)
+        operations.prune(database, database.now_ms() - OPERATIONS_KEPT_MS)
+        self._objects.expire_uploads(UPLOADS_KEPT)
+        manifests, layers = self._needed()
+        self._control.layers.prune(layers)
+        removed = self._sweep(manifests)
+        log.info("clean-up done", blobs_removed=removed)
+
+    def _needed(self) -> tuple[set[str], set[str]]:
+        """Manifests and layers of versions that exist and of releases that one may go back to."""
+        with self._control.database.read() as db:
+            manifests = {version.manifest for version in applications.versions(db)}
+            contents = [
+                releases.decode(release.content)
+                for environment in environments.listed(db)
+                for release in _kept(db, environment.id)
+            ]
+        return manifests | {content.manifest for content in contents}, {content.layer for content in contents}
+
+    def _sweep(self, manifests: set[str]) -> int:
+        """Remove blobs that nothing names; answers how many."""
+        blobs = self._control.blobs
+        named = manifests | set(self._control.layers.blobs())
+        for manifest in manifests:
+            if blobs.has(manifest):
+                named |= set(_files(Manifest.from_json(blobs.path(manifest).read_text())))
+        removed = 0
+        for digest, age in blobs.listed(time.time()):
+            if digest not in named and age > YOUNG:
+                blobs.remove(digest)
+                removed += 1
+        return removed
+
+
+def _kept(db: sa.Connection, environment_id: str) -> list[Release]:
+    passed = set(environments.kept_digests(db, environment_id, PASSED_KEPT))
+    found = environments.releases(db, environment_id)
+    return [release for at, release in enumerate(found) if at < RELEASES_KEPT or release.digest in passed]
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    return (entry.sha256 for entry in manifest.entries if isinstance(entry, File))
