@@ -1,4 +1,4 @@
-"""Stopping the control plane stops nothing else; ending everything leaves nothing; the next start finds it all again."""
+"""Stopping the control plane stops nothing else; ending everything leaves nothing; the next start finds it all."""
 
 from __future__ import annotations
 

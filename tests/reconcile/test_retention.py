@@ -23,7 +23,8 @@ from beanpole.store.environments import Environment
 class Layers:
     """Remembers what it was told to keep."""
 
-    kept: set[str] = set()
+    def __init__(self) -> None:
+        self.kept: set[str] = set()
 
     def prune(self, keep: set[str]) -> None:
         self.kept = keep
