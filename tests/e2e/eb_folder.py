@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from beanpole_site import EB, Site
 
 COMMAND_LIMIT = 90.0
@@ -66,7 +67,9 @@ class Running:
             text, _ = self._process.communicate()
             text += f"\n(still running after {COMMAND_LIMIT:.0f} s)"
         found = Command(self._words, self._process.returncode, text)
-        assert found.status == expected, f"eb {' '.join(found.words)} ended with {found.status}, not {expected}:\n{text}"
+        assert found.status == expected, (
+            f"eb {' '.join(found.words)} ended with {found.status}, not {expected}:\n{text}"
+        )
         return found
 
     def stopped(self) -> Command:
@@ -128,11 +131,22 @@ class EbFolder:
         who |= {f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in _PERSON.items()}
         subprocess.run(["git", *words], cwd=self.path, env=os.environ | who, check=True, capture_output=True)
 
-    def config(self) -> dict[str, Any]:
-        import yaml
+    @property
+    def config_file(self) -> Path:
+        return self.path / ".elasticbeanstalk" / "config.yml"
 
-        found: dict[str, Any] = yaml.safe_load((self.path / ".elasticbeanstalk" / "config.yml").read_text())
+    def config(self) -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load(self.config_file.read_text())
         return found
+
+    def link(self, environment: str = "shop-dev") -> None:
+        """What `eb init` and `eb use` leave in the folder, without their seconds: for tests that are not about them."""
+        about = {"application_name": "shop", "default_platform": BRANCH, "default_region": "local-1", "profile": None}
+        branches = {"default": {"environment": environment, "group_suffix": None}}
+        self.config_file.parent.mkdir()
+        self.config_file.write_text(
+            yaml.safe_dump({"branch-defaults": branches, "global": about | {"workspace_type": "Application"}})
+        )
 
 
 _PERSON = {"NAME": "Ada", "EMAIL": "ada@example.com"}

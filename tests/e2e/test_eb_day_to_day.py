@@ -69,8 +69,7 @@ def test_deploying_a_git_folder(site: Site, tmp_path: Path) -> None:
 def test_versions_without_deploying_them(site: Site, tmp_path: Path) -> None:
     site.create(app("probe", "v1"))
     folder = EbFolder(site, tmp_path / "shop", app("probe", "v2"))
-    folder.init()
-    folder.eb("use", "shop-dev")
+    folder.link()
 
     folder.eb("appversion", "--create", "-l", "v2", "-m", "for later")
     assert site.serving() == {"v1"}
@@ -91,8 +90,7 @@ def test_versions_without_deploying_them(site: Site, tmp_path: Path) -> None:
 def test_settings(site: Site, tmp_path: Path) -> None:
     site.create(app("probe", "v1"), instances=3)
     folder = EbFolder(site, tmp_path / "shop")
-    folder.init()
-    folder.eb("use", "shop-dev")
+    folder.link()
 
     updated(site, folder.eb("setenv", "GREETING=good morning", "LEVEL=3"))
     assert properties(folder) == ["GREETING = good morning", "LEVEL = 3"]

@@ -1,4 +1,4 @@
-"""What goes wrong in the real eb's eyes: its wait ends with a failure, the blame is printed, and the next command works."""
+"""What goes wrong, as the real eb shows it: its wait ends with a failure, the blame is told, the next command works."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def folder(site: Site, tmp_path: Path) -> EbFolder:
     """With a one-instance environment `shop-dev` that serves v1, and the next version on disk."""
     site.create(app("probe", "v1"))
     made = EbFolder(site, tmp_path / "shop", app("probe", "v2"))
-    made.init()
-    made.eb("use", "shop-dev")
+    made.link()
     return made
 
 
@@ -104,12 +103,11 @@ def test_bundles_that_cannot_be_deployed(site: Site, folder: EbFolder) -> None:
     folder.write({"Procfile": "web: python server.py\n", ".ebextensions/01.config": "option_settings: [\n"})
     extensions = folder.eb("deploy", expected=4)
     assert ".ebextensions/01.config" in extensions.text
-    (folder.path / ".elasticbeanstalk" / "config.yml").write_text(
-        (folder.path / ".elasticbeanstalk" / "config.yml").read_text() + "deploy:\n  artifact: shop.zip\n"
-    )
+    folder.config_file.write_text(folder.config_file.read_text() + "deploy:\n  artifact: shop.zip\n")
     folder.write({"shop.zip": "this is no zip"})
     no_zip = folder.eb("deploy", expected=4)
-    assert "shop.zip" in no_zip.text or "zip" in no_zip.text
+    assert "The source bundle shop/" in no_zip.text
+    assert "zip" in no_zip.text.splitlines()[-1]
     assert site.environment()["Status"] == "Ready"
     assert site.serving() == {"v1"}
 
@@ -145,7 +143,7 @@ def test_names_that_nobody_has(site: Site, folder: EbFolder) -> None:
         assert "Traceback" not in ran.text
     not_built = {
         ("swap", "shop-dev", "-n", "nope"): "SwapEnvironmentCNAMEs",
-        ("tags", "-l"): "ListTagsForResource",
+        ("tags", "-a", "team=pets"): "UpdateTagsForResource",
         ("config", "save", "shop-dev", "--cfg", "mine"): "CreateConfigurationTemplate",
     }
     for words, operation in not_built.items():

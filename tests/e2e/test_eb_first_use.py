@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,16 @@ def test_from_a_plain_folder_to_an_environment_and_back_to_nothing(site: Site, t
     assert (status, json.loads(body)["value"]) == (200, "good morning")
 
     shown = folder.eb("status").text
-    for words in ("Environment details for: shop-dev", f"Deployed Version: {label}", "Status: Ready", "Region: local-1"):
+    for words in (
+        "Environment details for: shop-dev",
+        f"Deployed Version: {label}",
+        "Status: Ready",
+        "Region: local-1",
+    ):
         assert words in shown
+    tags = folder.eb("tags", "-l").text
+    assert re.search(r"^team +pets$", tags, re.MULTILINE)
+    assert re.search(r"^stage +dev$", tags, re.MULTILINE)
     folder.eb("open", BROWSER=f"{_printer(tmp_path)} %s")
     assert (tmp_path / "opened").read_text() == f"http://beans.localhost:{site.port}\n"
 

@@ -11,7 +11,11 @@ from .jobs import Job
 
 
 async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Bytes free on disk and in memory, bytes that the running web process holds, cores, Python's version."""
+    """Bytes free on disk and in memory, bytes that the running web process holds, cores, Python's version.
+
+    `kept` are the releases that were committed once and are still here: they can be started as they are.
+    """
+    releases = [instance.releases.find(digest) for digest in instance.releases.all()]
     return {
         "disk_free": instance.disk_free(),
         "memory_available": instance.kernel.memory_available(),
@@ -19,4 +23,5 @@ async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
         "cpus": os.cpu_count() or 1,
         "python": sys.version.split()[0],
         "boot": instance.releases.current,
+        "kept": [release.digest for release in releases if release is not None and release.durable],
     }

@@ -77,7 +77,7 @@ def decide(control: Control, *, name: str | None, id_: str | None, number: int |
         stored = _without_scale_change(db, environment, goal.number)
         fleet = members(db, environment.id)
     composed = compose.recompose(control, goal, stored, [])
-    plan = all_at_once.plan(fleet, target(goal, prepare=False), Rules())
+    plan = all_at_once.plan(fleet, msgspec.structs.replace(target(goal), once=False), Rules())
     plan = msgspec.structs.replace(plan, policy="Rollback")
     return Decision(environment, goal, composed, stored, plan, _differences(control, current, composed, goal))
 

@@ -179,6 +179,8 @@ class EdgeProxy:
                 health=_health(endpoints[environment.id]),
             )
             for environment in live
+            # The name of one that is being terminated goes with its last endpoint, before its end is told.
+            if endpoints[environment.id] or environment.status != "Terminating"
         ]
         return snapshot(wanted, version, self._edge)
 

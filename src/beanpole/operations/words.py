@@ -24,7 +24,7 @@ def begin_events(step: AnyStep, instances: list[str], operation: Operation, plan
             return [("Deploying new version to instance(s).", "INFO")]
         case Once():
             return [(f"Running the leader-only commands on instance {names}.", "INFO")]
-        case Prepare() if not creating:
+        case Prepare() if not creating and plan.policy != "Rollback":
             return [(f"{_batch(step.key)}Starting application deployment on instance(s) {names}.", "INFO")]
         case Activate() if plan.policy == "Rollback":
             return [(f"Returning instance(s) {names} to the previous release.", "INFO")]

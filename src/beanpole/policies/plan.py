@@ -38,7 +38,7 @@ class Once(Step, frozen=True, kw_only=True, tag=True):
 
 
 class Prepare(Step, frozen=True, kw_only=True, tag=True):
-    """What runs before the switch on each instance: container commands."""
+    """What runs before the switch on each instance: container commands. Nothing where a rollback finds it done."""
 
 
 class Activate(Step, frozen=True, kw_only=True, tag=True):

@@ -20,6 +20,9 @@ FETCH_TIMEOUT = 600.0
 LAYER_TIMEOUT = 1200.0
 """Seconds for a dependency layer to be installed from the wheels that were fetched."""
 
+LOOK_TIMEOUT = 20.0
+"""Seconds for an instance to say which releases it has."""
+
 ENGINE_GRACE = 240
 """Seconds that Elastic Beanstalk adds to the command time-out of the option settings."""
 
@@ -50,12 +53,19 @@ async def once(work: Work) -> dict[str, Any]:
 
 
 async def prepare(work: Work) -> dict[str, Any]:
+    if work.operation.kind == "rollback" and await _is_kept(work):
+        return {"commands": []}
     content = work.release.content
     commands = commands_for(content, leader=False)
     if commands:
         await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work))
     await work.job("prepare", prepare_arguments(work), FETCH_TIMEOUT)
     return {"commands": [command["name"] for command in commands]}
+
+
+async def _is_kept(work: Work) -> bool:
+    """Whether the release ran here before and is as it was: then it comes back without any of the user's commands."""
+    return work.release.digest in (await work.job("preflight", {}, LOOK_TIMEOUT))["kept"]
 
 
 def manifest_of(work: Work) -> Manifest:

@@ -19,6 +19,8 @@ async def launch(work: Work) -> dict[str, Any]:
     await work.parts.fleet.launch(instance_id)
     with work.writing() as db:
         instances.update(db, instance_id, state="running")
+    # The environment's address is known from now on, even if all that it says is that nothing serves yet.
+    await work.parts.edge.apply()
     work.say(f"Added instance [{instance_id}] to your environment.")
     return {"instance": instance_id}
 

@@ -1,0 +1,206 @@
+"""Applications that behave well: as their framework's documentation has them, deployed as a user would."""
+
+from __future__ import annotations
+
+import pytest
+from beanpole_site import Site, app, wait_for
+from stories import (
+    BRISK,
+    ONE_BY_ONE,
+    PATIENT_START,
+    PROCESS,
+    PROPERTIES,
+    UPDATED,
+    body,
+    in_force,
+    lost,
+    properties,
+    rolled_back,
+)
+
+pytestmark = [pytest.mark.slow]
+
+SETTINGS = (*BRISK, *PATIENT_START)
+
+WHO_SERVES = """
+import http.client, json, os
+found = set()
+for _ in range(10):
+    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["EDGE"]))
+    connection.request("GET", "/version", headers={"Host": "shop-dev.localhost"})
+    found.add(json.load(connection.getresponse())["version"])
+print(",".join(sorted(found)), file=open(os.environ["DB_PATH"] + ".served", "a"))
+"""
+"""What users get at the moment of the migration."""
+
+MIGRATION = """
+container_commands:
+  01_who:
+    command: test -z "$EDGE" || python who.py
+    leader_only: true
+  02_migrate:
+    command: python manage.py migrate --noinput
+    leader_only: true
+  03_hold:
+    command: while [ -e "$DB_PATH.hold" ]; do sleep 0.05; done
+    leader_only: true
+"""
+
+
+def test_a_flask_application_without_a_procfile(site: Site) -> None:
+    created = site.create(app("flask", "1"), settings=SETTINGS)
+    assert created["Outcome"] == "succeeded", created
+    assert body(site, "/") == {"application": "flask", "version": "1"}
+    updated = site.deploy("v2", app("flask", "2"))
+    assert updated["Outcome"] == "succeeded"
+    assert body(site, "/")["version"] == "2"
+    assert site.environment()["VersionLabel"] == "v2"
+    told = site.events(RequestId=updated["RequestId"])
+    assert told[0] == "Environment update is starting."
+    assert told[-2:] == ["New application version was deployed to running EC2 instances.", UPDATED]
+
+
+def test_a_fastapi_application_with_uvicorn_in_a_procfile(site: Site) -> None:
+    created = site.create(app("fastapi", "1"), settings=SETTINGS)
+    assert created["Outcome"] == "succeeded", created
+    assert body(site, "/") == {"application": "fastapi", "version": "1"}
+    assert site.deploy("v2", app("fastapi", "2"))["Outcome"] == "succeeded"
+    assert body(site, "/")["version"] == "2"
+    assert rolled_back(site)["Outcome"] == "succeeded"
+    assert body(site, "/")["version"] == "1"
+
+
+class Shop:
+    """The Django application on two instances, and what its migrations wrote down."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.database = site.root / "shop.sqlite3"
+
+    def files(self, version: str) -> dict[str, str]:
+        return app("django", version, **{".ebextensions/01_migrate.config": MIGRATION, "who.py": WHO_SERVES})
+
+    def lines(self, kind: str) -> list[str]:
+        path = self.database.with_name(f"{self.database.name}.{kind}")
+        return path.read_text().splitlines() if path.exists() else []
+
+    def hold(self) -> None:
+        self.database.with_name(f"{self.database.name}.hold").touch()
+
+    def go_on(self) -> None:
+        self.database.with_name(f"{self.database.name}.hold").unlink()
+
+
+def test_a_django_migration_runs_once_in_each_deployment_and_never_otherwise(site: Site) -> None:
+    shop = Shop(site)
+    settings = (*SETTINGS, *ONE_BY_ONE, (PROCESS, "HealthCheckPath", "/health"), *properties(DB_PATH=shop.database))
+    created = site.create(shop.files("v1"), instances=2, settings=settings)
+    assert created["Outcome"] == "succeeded", created
+    assert shop.lines("runs") == ["migrate v1"]
+    assert body(site, "/") == {"application": "django", "version": "v1", "articles": 1}
+
+    assert site.deploy("v1", settings=properties(EDGE=site.port))["Outcome"] == "succeeded"
+    assert shop.lines("runs") == ["migrate v1"], "other settings are no deployment of a version"
+
+    sizes = (("aws:autoscaling:asg", "MinSize", "3"), ("aws:autoscaling:asg", "MaxSize", "3"))
+    assert site.deploy("v2", shop.files("v2"), settings=sizes)["Outcome"] == "succeeded"
+    assert shop.lines("runs") == ["migrate v1", "migrate v2"], "the third instance comes without one of its own"
+    assert shop.lines("served") == ["v1"], "an instance was switched before the migration"
+    assert site.serving() == {"v2"}
+
+    assert rolled_back(site)["Outcome"] == "succeeded"
+    assert site.serving() == {"v1"}
+    assert shop.lines("runs") == ["migrate v1", "migrate v2"]
+
+
+def test_a_migration_goes_on_when_the_control_plane_stops_or_dies_and_is_not_repeated(site: Site) -> None:
+    shop = Shop(site)
+    site.create(shop.files("v1"), instances=2, settings=(*SETTINGS, *properties(DB_PATH=shop.database)))
+    shop.hold()
+    request = site.begin("v2", shop.files("v2"))
+    wait_for("the migration", lambda: "migrate v2" in shop.lines("runs"))
+    site.stop()
+    site.start()
+    site.kill()
+    site.start()
+    assert site.serving() == {"v1"}
+    shop.go_on()
+    ended = site.ended(request_id=request)
+    assert ended["Outcome"] == "succeeded", ended
+    assert shop.lines("runs") == ["migrate v1", "migrate v2"]
+    assert site.serving() == {"v2"}
+
+
+def test_environment_properties_reach_the_process_and_an_update_of_them_loses_no_request(site: Site) -> None:
+    awkward = {
+        "QUOTES": """it's "quoted" \\ and `ticked`""",
+        "SPACES": "  two  words ",
+        "UNICODE": "bœuf 🫘 豆",
+        "SHELL": "$HOME $(id) ; exit 1",
+        "LINES": "one\ntwo",
+        "EMPTY": "",
+        "PORT": "1",
+    }
+    created = site.create(app("probe", "v1"), instances=2, settings=(*BRISK, *properties(**awkward)))
+    assert created["Outcome"] == "succeeded", created
+    seen = {name: body(site, f"/env?name={name}")["value"] for name in awkward}
+    port = seen.pop("PORT")
+    assert seen == {name: value for name, value in awkward.items() if name != "PORT"}
+    assert 20000 <= int(port) <= 29999
+    kept = in_force(site)
+    assert {name: kept[PROPERTIES, name] for name in awkward} == awkward
+
+    before = body(site, "/pid")["pid"]
+    with site.load(rate=50, path="/version", idle=2) as run:
+        updated = site.deploy("v1", settings=properties(QUOTES="plain", ADDED="now"))
+        assert updated["Outcome"] == "succeeded"
+    assert run.report["failed"] == 0, lost(run.report)
+    assert body(site, "/env?name=QUOTES")["value"] == "plain"
+    assert body(site, "/env?name=ADDED")["value"] == "now"
+    assert body(site, "/pid")["pid"] != before
+    secret = [message for message in site.events(RequestId=updated["RequestId"]) if "plain" in message]
+    assert not secret, "values of properties may be secrets and are not told"
+
+    answer = site.client().update_environment(
+        EnvironmentName="shop-dev", OptionsToRemove=[{"Namespace": PROPERTIES, "OptionName": "ADDED"}]
+    )
+    assert site.ended(request_id=answer["ResponseMetadata"]["RequestId"])["Outcome"] == "succeeded"
+    assert body(site, "/env?name=ADDED")["value"] is None
+
+
+OPTIONS = """
+option_settings:
+  aws:elasticbeanstalk:application:environment:
+    COLOR: file
+    SIZE: file
+  aws:elasticbeanstalk:environment:process:default:
+    HealthCheckPath: /health
+packages:
+  yum:
+    git: []
+"""
+
+
+def test_settings_of_the_bundle_are_between_those_of_the_api_and_the_defaults(site: Site) -> None:
+    files = app("probe", "v1", **{".ebextensions/07_options.config": OPTIONS})
+    created = site.create(files, settings=(*BRISK, *properties(COLOR="api")))
+    assert created["Outcome"] == "succeeded", created
+    assert [body(site, f"/env?name={name}")["value"] for name in ("COLOR", "SIZE")] == ["api", "file"]
+    settings = in_force(site)
+    assert (settings[PROPERTIES, "COLOR"], settings[PROPERTIES, "SIZE"]) == ("api", "file")
+    assert settings[PROCESS, "HealthCheckPath"] == "/health"
+    assert settings["aws:elasticbeanstalk:command", "Timeout"] == "600", "a default"
+    warned = site.client().describe_events(RequestId=created["RequestId"], Severity="WARN")["Events"]
+    assert [event["Message"] for event in warned] == [
+        ".ebextensions/07_options.config, line 8: Beanpole does not carry out 'packages' yet; it is left out."
+    ]
+
+    answer = site.client().update_environment(
+        EnvironmentName="shop-dev", OptionsToRemove=[{"Namespace": PROPERTIES, "OptionName": "COLOR"}]
+    )
+    assert site.ended(request_id=answer["ResponseMetadata"]["RequestId"])["Outcome"] == "succeeded"
+    assert body(site, "/env?name=COLOR")["value"] == "file"
+
+    assert site.deploy("v2", app("probe", "v2"))["Outcome"] == "succeeded"
+    assert [body(site, f"/env?name={name}")["value"] for name in ("COLOR", "SIZE")] == [None, None]
+    assert in_force(site)[PROCESS, "HealthCheckPath"] == "/"
