@@ -59,13 +59,13 @@ class Bench:
         self._tell("restarts of the control plane")
         restarts = [self._restart() for _ in range(RESTARTS)]
         self._tell(f"calls of the API, with {bench_api.MANY} environments")
-        full = self._restart(lambda: bench_api.fill(scratch))
+        bench_api.fill(scratch)
         many = bench_api.many(scratch, ENVIRONMENT)
         self._tell("the balancer against a bare Envoy")
         balancer = bench_balancer.against_bare(scratch.root / "balancer")
         return [
             (f"{self._instances} instances of this machine", deployments),
-            ("Control plane, ready after `beanpole up --detach`", _ready(first, restarts, full)),
+            ("Control plane, ready after `beanpole up --detach`", _ready(first, restarts)),
             ("Idle", quiet),
             ("DescribeEnvironments, signatures verified", [*few, *many]),
             ("Balancer", balancer),
@@ -74,22 +74,19 @@ class Bench:
     def _again(self, done: int) -> bool:
         return done < self._rounds and time.monotonic() < self._until
 
-    def _restart(self, between: Callable[[], None] = lambda: None) -> float:
+    def _restart(self) -> float:
         self._scratch.down()
-        between()
         return self._scratch.up()
 
     def _tell(self, what: str) -> None:
         self._say(f"{time.strftime('%H:%M:%S')}  {what} (load average {load_average()})")
 
 
-def _ready(first: float, restarts: list[float], full: float) -> list[Figure]:
+def _ready(first: float, restarts: list[float]) -> list[Figure]:
     goal: dict[str, Any] = {"most": 2.0, "goal": "2 s"}
-    words = f"a restart, with {bench_api.MANY} environments in the store"
     return [
         Figure("ready.first", "on an empty home", first, "s", **goal, note="one measurement; Envoy starts, too"),
         median("ready.again", "a restart: everything is running and is taken over", restarts, "s", **goal),
-        Figure("ready.full", words, full, "s", **goal, note="one measurement"),
     ]
 
 

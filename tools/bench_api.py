@@ -44,7 +44,7 @@ def many(scratch: Scratch, environment: str) -> list[Figure]:
 def fill(scratch: Scratch) -> None:
     """Adds environments to the store until it has MANY, as copies of the one that is there, without instances.
 
-    The control plane must be stopped.
+    The balancer is told of them by the next operation or start: so let there be none afterwards.
     """
     with closing(sqlite3.connect(scratch.home.database)) as db, db:
         db.row_factory = sqlite3.Row
