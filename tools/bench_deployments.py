@@ -55,7 +55,8 @@ class Series:
 
     def figures(self, key: str, what: str, most: float | None = None, goal: str = "") -> list[Figure]:
         operation = [each.operation for each in self.times]
-        apart = f"of it {_middle(self.times, 'boot'):.1f} s boot, {_middle(self.times, 'gate'):.1f} s gate"
+        boot, gate = (_middle(self.times, name) for name in ("boot", "gate"))
+        apart = f"of it {boot:.1f} s boot, {gate:.1f} s gate" if boot else ""
         return [
             median(f"{key}.operation", what, operation, "s", most=most, goal=goal, note=apart),
             median(f"{key}.command", "  the whole command", [each.command for each in self.times], "s"),
@@ -119,7 +120,13 @@ class Deployments:
             ),
             median("stored.blobs", "stored for a change of one line: blobs", [each[0] for each in stored], "bytes"),
             median("stored.objects", "  the bundle itself, as uploaded", [each[1] for each in stored], "bytes"),
-            median("stored.release", "  on each instance", per_instance, "bytes", note="a copy of the application"),
+            median(
+                "stored.release",
+                "  on each instance",
+                per_instance,
+                "bytes",
+                note="a copy, compiled",
+            ),
             Figure("installed.first", "packages installed by the first deployment", installed, ""),
             Figure("installed.later", "  by all the others", self._installed(self._operations[1:]), "", 0, "0"),
         ]

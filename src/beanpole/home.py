@@ -66,6 +66,15 @@ class Home:
             with contextlib.suppress(OSError):  # something is in it: not ours to remove
                 folder.rmdir()
 
+    def keep(self, path: Path, text: str) -> None:
+        """Write a private file whole or not at all; others cannot read it, not even for a moment."""
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        fresh.replace(path)
+
     def lock(self) -> None:
         """Keep other control planes out for as long as this process lives. Raises HomeUnusable when one is running."""
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -52,6 +52,8 @@ class Proxy:
         """Takes up what an earlier agent ran. True when an Envoy of it still serves."""
         record = durable.read_json(self._home / "envoy.json")
         if record is None:
+            for number in Generation.numbers(self._home):  # left by a first start that failed
+                Generation.remove_folder(self._home, number)
             return False
         self._setup, self._port = Setup(**record["setup"]), Port(**record["port"])
         self._last = max([record["last"], *Generation.numbers(self._home)])

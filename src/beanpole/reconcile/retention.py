@@ -1,4 +1,4 @@
-"""Forgets what is no longer needed. All limits are here; nothing that serves, or that one may go back to, is touched."""
+"""Forgets what is no longer needed, by the limits below. What serves, or may be gone back to, is never touched."""
 
 from __future__ import annotations
 

@@ -1,0 +1,150 @@
+"""Every part of a control plane, built once and handed down. Nothing runs yet when this is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from beanpole.aws.call import Service
+from beanpole.aws.gateway import Gateway
+from beanpole.aws.models import load_model
+from beanpole.control.context import Control
+from beanpole.control.logs import Logs
+from beanpole.fleet.agent_program import agent_program
+from beanpole.fleet.detached import DetachedAgent
+from beanpole.fleet.edge import EdgeProxy, Listen
+from beanpole.fleet.layers import Layers
+from beanpole.fleet.local import LocalFleet
+from beanpole.fleet.pythons import installed_pythons
+from beanpole.health.collector import Collector
+from beanpole.operations.board import Board
+from beanpole.operations.engine import Engine
+from beanpole.operations.work import Parts
+from beanpole.options import catalogue
+from beanpole.platforms.names import Platforms
+from beanpole.reconcile.keeping import Keeping
+from beanpole.reconcile.retention import Retention
+from beanpole.reconcile.watch import Watch
+from beanpole.services.beanpole.api import Beanpole, ControlPlane
+from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
+from beanpole.services.elasticbeanstalk.environments import Environments
+from beanpole.services.iam import Iam
+from beanpole.services.s3.service import S3
+from beanpole.store import audit, keys
+from beanpole.store.blobs import Blobs
+from beanpole.store.facts import identity
+
+if TYPE_CHECKING:
+    from beanpole.aws.call import AccessKey, Call
+    from beanpole.home import Home
+    from beanpole.store.database import Database
+
+USER = "admin"
+"""The user of the first access key."""
+
+_LOOKING = ("Describe", "List", "Get", "Head", "Check", "Validate", "Retrieve", "Plan", "Tail")
+"""How operations begin that change nothing; all others are audited."""
+
+log = structlog.get_logger("api")
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """`background` are the loops that a control plane runs for as long as it lives, by name."""
+
+    gateway: Gateway
+    balancer: DetachedAgent
+    edge: EdgeProxy
+    background: dict[str, Callable[[], Coroutine[None, None, None]]]
+
+
+def assemble(home: Home, database: Database, region: str, api: str, listen: Listen, envoy: Path) -> Assembly:
+    """Build it inside of a running event loop. `api` is the address under which clients reach it."""
+    loop = asyncio.get_running_loop()
+    me = identity(database, region)
+    first_key = keys.first_of(database, USER)
+    home.keep(
+        home.credentials,
+        f"[default]\naws_access_key_id = {first_key.id}\naws_secret_access_key = {first_key.secret}\n",
+    )
+    program = agent_program(home.programs)
+    balancer = DetachedAgent(home.edge, program, me.store, "balancer")
+    edge = EdgeProxy(database, balancer, me.store, envoy, listen)
+    fleet = LocalFleet(database, home.instances, program, me.store)
+    blobs = Blobs(home.blobs)
+    pythons = installed_pythons()
+    layers = Layers(home.layers, blobs, pythons)
+    registry = catalogue.load()
+    board = Board()
+    collector = Collector(database, fleet, edge)
+    parts = Parts(database, blobs, fleet, edge, layers, registry, board)
+    engine = Engine(parts, f"{me.store}/{home.root}", collector.wake)
+
+    def wake() -> None:
+        loop.call_soon_threadsafe(engine.wake)
+
+    def key_of(key_id: str) -> AccessKey | None:
+        return keys.find(database, key_id)
+
+    objects = S3(database, Blobs(home.objects), key_of)
+    control = Control(
+        database=database,
+        blobs=blobs,
+        objects=objects,
+        registry=registry,
+        platforms=Platforms(pythons),
+        identity=me,
+        edge=edge,
+        layers=layers,
+        wake=wake,
+    )
+    objects.create_bucket(control.bucket)
+    logs = Logs(control, fleet, loop)
+    here = ControlPlane(str(home.root), api, f"http://{listen.address}:{listen.port}")
+    ours = Beanpole(control, fleet, board, Environments(control), here, loop)
+    handlers = elasticbeanstalk.handlers(control, collector, logs, objects)
+    gateway = Gateway(
+        services=[
+            Service("elasticbeanstalk", load_model("elasticbeanstalk"), handlers),
+            Service("beanpole", load_model("beanpole"), ours.handlers()),
+            Iam(database, me.account).service(),
+        ],
+        objects=objects,
+        keys=key_of,
+        audit=lambda call, outcome: _audit(database, call, outcome),
+        on_error=_log_error,
+    )
+    background = {
+        "engine": engine.run,
+        "keeping": Keeping(database, fleet, edge).run,
+        "watch": Watch(control).run,
+        "health": collector.run,
+        "retention": Retention(control, objects).run,
+    }
+    return Assembly(gateway, balancer, edge, background)
+
+
+def _audit(database: Database, call: Call, outcome: str) -> None:
+    if call.operation.startswith(_LOOKING):
+        return
+    subject = call.params.get("EnvironmentName") or call.params.get("ApplicationName") or call.params.get("Key") or ""
+    audit.record(
+        database,
+        user=call.caller.user,
+        source=call.caller.source,
+        service=call.service,
+        operation=call.operation,
+        subject=str(subject),
+        request_id=call.request_id,
+        outcome=outcome,
+    )
+
+
+def _log_error(request_id: str, call: Call | None, problem: Exception) -> None:
+    operation = call.operation if call is not None else None
+    log.error("a call failed for a fault of ours", request=request_id, operation=operation, exc_info=problem)
