@@ -61,6 +61,7 @@ class Site:
     api_port: int = field(default_factory=free_port)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    clients: dict[str, Any] = field(default_factory=dict)
 
     @property
     def home(self) -> Home:
@@ -153,6 +154,12 @@ class Site:
         }
 
     def client(self, service: str = "elasticbeanstalk") -> Any:
+        """One for each service: to make one takes as long as fifty calls."""
+        if service not in self.clients:
+            self.clients[service] = self._client(service)
+        return self.clients[service]
+
+    def _client(self, service: str) -> Any:
         key, secret = self.keys()
         options = {
             "region_name": "local-1",

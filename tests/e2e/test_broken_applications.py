@@ -202,6 +202,9 @@ def test_what_cannot_be_deployed_is_refused_at_once(shop: Site, files: dict[str,
     code, message = refused(shop.client().update_environment, EnvironmentName="shop-dev", VersionLabel=label)
     assert code in ("InvalidParameterValue", "ConfigurationValidationException")
     assert cause in message
+    new = {"ApplicationName": "shop", "EnvironmentName": "other-env", "SolutionStackName": shop.stack()}
+    assert refused(shop.client().create_environment, VersionLabel=label, **new) == (code, message)
+    assert len(shop.client().describe_environments()["Environments"]) == 1
     assert (shop.serving(), len(shop.events(EnvironmentName="shop-dev"))) == before
     assert shop.environment()["Status"] == "Ready"
 

@@ -88,7 +88,7 @@ def test_versions_without_deploying_them(site: Site, tmp_path: Path) -> None:
 
 
 def test_settings(site: Site, tmp_path: Path) -> None:
-    site.create(app("probe", "v1"), instances=3)
+    site.create(app("probe", "v1"), instances=2)
     folder = EbFolder(site, tmp_path / "shop")
     folder.link()
 
@@ -98,14 +98,9 @@ def test_settings(site: Site, tmp_path: Path) -> None:
     updated(site, folder.eb("setenv", "GREETING=", "LEVEL=4"))
     assert (seen(site, "GREETING"), seen(site, "LEVEL")) == (None, "4")
 
-    before = running(site)
-    updated(site, folder.eb("scale", "1"))
-    assert len(running(site)) == 1
-    assert set(running(site)) < set(before)
-
     updated(site, folder.eb("config", "shop-dev", "-u", json.dumps(options("command", BatchSize="50"))))
     shown = folder.eb("config", "-d").text
-    for words in ("EnvironmentName: shop-dev", "aws:elasticbeanstalk:command:", "BatchSize: '50'", "MaxSize: '1'"):
+    for words in ("EnvironmentName: shop-dev", "aws:elasticbeanstalk:command:", "BatchSize: '50'", "MaxSize: '2'"):
         assert words in shown
     yaml = "OptionSettings:\n  aws:elasticbeanstalk:application:environment:\n    FROM: a file\n"
     updated(site, folder.eb("config", "shop-dev", stdin=yaml))

@@ -112,11 +112,18 @@ def test_environments_side_by_side(site: Site, tmp_path: Path) -> None:
     assert site.serving("shop-dev") == {"v2"}
     assert site.serving("shop-prod") == {"v1"}, "a deployment reached the neighbour"
 
-    gone, grows = folder.begin("terminate", "shop-prod", "--force"), other.begin("scale", "2", "shop-dev")
-    assert whole(site, gone.ended(), EnvironmentName="shop-prod")[-1] == "terminateEnvironment completed successfully."
+    before = running(site, "shop-prod")
+    gone = folder.begin("terminate", "shop-sample", "--force")
+    grows, shrinks = other.begin("scale", "2", "shop-dev"), other.begin("scale", "1", "shop-prod")
+    assert whole(site, gone.ended(), EnvironmentName="shop-sample")[-1] == (
+        "terminateEnvironment completed successfully."
+    )
     assert whole(site, grows.ended(), EnvironmentName="shop-dev")[-1] == UPDATED
+    assert whole(site, shrinks.ended(), EnvironmentName="shop-prod")[-1] == UPDATED
     assert len(running(site)) == 2
-    assert site.serving() == {"v2"}
+    assert len(running(site, "shop-prod")) == 1
+    assert set(running(site, "shop-prod")) < set(before)
+    assert (site.serving("shop-dev"), site.serving("shop-prod")) == ({"v2"}, {"v1"})
 
 
 def _printer(folder: Path) -> Path:

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -230,6 +231,18 @@ def a_version(database: Database, bundle: str | None = None, manifest: str = "")
     with database.write() as db:
         db.execute(sa.delete(version))
         db.execute(sa.delete(application))
+
+
+def test_a_sweep_removes_what_only_a_deleted_version_needed(
+    database: Database, s3: S3, bucket: str, blobs: Blobs
+) -> None:
+    """`eb terminate --all` deletes the objects first, while the versions still need the content."""
+    row = s3.put(bucket, "app/v1.zip", b"bundle")
+    kept = s3.put(bucket, "app/v2.zip", b"another")
+    with a_version(database, bundle=row.sha256):
+        s3.delete(bucket, "app/v1.zip")
+    s3.sweep(time.time() + 10, age=5)
+    assert stored(blobs) == {kept.sha256}
 
 
 def test_the_same_content_put_and_deleted_at_once(s3: S3, bucket: str, blobs: Blobs) -> None:

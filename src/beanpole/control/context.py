@@ -46,6 +46,8 @@ class Objects(Protocol):
 
     def expire_uploads(self, age: float) -> object: ...
 
+    def sweep(self, now: float, age: float) -> object: ...
+
 
 @dataclass(frozen=True)
 class Control:

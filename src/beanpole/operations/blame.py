@@ -26,7 +26,8 @@ class Blame(msgspec.Struct, frozen=True, kw_only=True):
         """Everything but the last lines, in one line."""
         where = f"[Instance: {self.instance}] " if self.instance else ""
         command = f" (command: {self.command})" if self.command else ""
-        status = f" Exit status: {self.exit_status}." if self.exit_status is not None else ""
+        told = self.exit_status is None or "exit status" in self.cause
+        status = "" if told else f" Exit status: {self.exit_status}."
         cause = self.cause if self.cause.endswith((".", "!", "?")) else f"{self.cause}."
         remedy = f" {self.remedy}" if self.remedy else ""
         return f"{where}{self.stage} failed: {cause}{command}{status}{remedy}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import OperationalError
@@ -38,29 +37,25 @@ class Lease:
 
     async def __aenter__(self) -> Lease:
         self._heart = asyncio.create_task(self._beat(), name=f"lease of operation {self.held.id}")
+        # However the heartbeat ends, from then on nobody renews the lease.
+        self._heart.add_done_callback(lambda _: self.lost.set())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._heart.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._heart
+        await asyncio.gather(self._heart, return_exceptions=True)
 
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         renewed = loop.time()
-        while True:
+        while loop.time() - renewed < TTL:
             await asyncio.sleep(RENEW)
             try:
                 abort = await asyncio.to_thread(operations.renew, self._database, self.held, int(TTL * 1000))
             except LeaseLost:
-                self.lost.set()
                 return
             except OperationalError:
-                abort = False
-            else:
-                renewed = loop.time()
-            if loop.time() - renewed > TTL:
-                self.lost.set()
-                return
+                continue  # of the moment, unless it lasts for a whole TTL
+            renewed = loop.time()
             if abort:
                 self.aborted.set()

@@ -23,7 +23,7 @@ from beanpole.store.operations import holding, journal_of, record
 if TYPE_CHECKING:
     from beanpole.operations.work import Parts
     from beanpole.policies.plan import AnyStep, Plan
-    from beanpole.store.events import Severity
+    from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
 
 
@@ -40,7 +40,11 @@ class Phase:
             self._environment = environment
             self._journal = journal_of(db, held.id)
             number = held.release if name == "forward" else held.previous
+            before = environments.find_release(db, held.environment_id, held.previous)
             self._brought = brought(db, self._parts.registry, held.environment_id, number)
+        self._new_version = self._brought is not None and (
+            before is None or before.version_label != self._brought.version_label
+        )
         self.subject = events.Subject(
             environment.application,
             environment.id,
@@ -65,7 +69,11 @@ class Phase:
     async def _begin(self, step: AnyStep) -> None:
         key = f"{self._name}/{step.key}/begin"
         if key not in self._journal:
-            await self._write(key, {}, begin_events(step, self._names(step.slots), self._held, self._plan))
+            await self._write(key, {}, self._words(step))
+
+    def _words(self, step: AnyStep) -> list[Said]:
+        names = self._names(step.slots)
+        return begin_events(step, names, self._held, self._plan, new_version=self._new_version)
 
     async def _slot(self, step: AnyStep, slot: str) -> None:
         board, held = self._parts.board, self._held

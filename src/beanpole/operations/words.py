@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 Said = "list[tuple[str, Severity]]"
 
 
-def begin_events(step: AnyStep, instances: list[str], operation: Operation, plan: Plan) -> list[tuple[str, Severity]]:
+def begin_events(
+    step: AnyStep, instances: list[str], operation: Operation, plan: Plan, *, new_version: bool
+) -> list[tuple[str, Severity]]:
     """The events of a step's begin, oldest first. `instances`: ids, or slot names before they are bound."""
     names = f"[{', '.join(instances)}]"
     creating = operation.kind == "create"
@@ -21,7 +23,8 @@ def begin_events(step: AnyStep, instances: list[str], operation: Operation, plan
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
         case Fetch() if not creating and plan.policy != "Rollback":
-            return [("Deploying new version to instance(s).", "INFO")]
+            what = "version" if new_version else "configuration"
+            return [(f"Deploying new {what} to instance(s).", "INFO")]
         case Once():
             return [(f"Running the leader-only commands on instance {names}.", "INFO")]
         case Prepare() if not creating and plan.policy != "Rollback":

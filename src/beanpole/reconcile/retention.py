@@ -61,6 +61,7 @@ class Retention:
         events.prune(database)
         operations.prune(database, database.now_ms() - OPERATIONS_KEPT_MS)
         self._objects.expire_uploads(UPLOADS_KEPT)
+        self._objects.sweep(time.time(), YOUNG)
         manifests, layers = self._needed()
         self._control.layers.prune(layers)
         removed = self._sweep(manifests)

@@ -52,6 +52,11 @@ class References:
                 self._blobs.remove(sha256)
 
 
+    def sweep(self, now: float, age: float) -> None:
+        """Remove what nothing refers to and is older than `age` seconds at `now` (seconds since 1970)."""
+        self.remove_unused([sha256 for sha256, since in self._blobs.listed(now) if since > age])
+
+
 def _is_in_rows(db: sa.Connection, sha256: str) -> bool:
     columns = (object_.c.sha256, upload_part.c.sha256, version.c.bundle)
     return bool(db.scalar(sa.select(sa.or_(*(sa.exists().where(column == sha256) for column in columns)))))

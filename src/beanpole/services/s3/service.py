@@ -69,7 +69,7 @@ class S3:
         self._keys = keys
         self._object_limit = object_limit
         self._limiter = anyio.CapacityLimiter(WORKERS)
-        references = References(database, blobs)
+        self.references = references = References(database, blobs)
         self.buckets = Buckets(database)
         self.objects = Objects(database, blobs, references)
         self.uploads = Uploads(database, blobs, references, self.objects, object_limit)
@@ -149,6 +149,10 @@ class S3:
     def expire_uploads(self, age: float) -> int:
         """Drop what clients began to upload more than `age` seconds ago and never completed; returns how many."""
         return self.uploads.expire(age)
+
+    def sweep(self, now: float, age: float) -> None:
+        """Remove content older than `age` seconds that no object, upload or version refers to any more."""
+        self.references.sweep(now, age)
 
     def presigned_url(self, bucket: str, key: str, call: Call, expires: int = URL_LIFETIME) -> str:
         """A URL that fetches the object without further authentication, for `expires` seconds.
