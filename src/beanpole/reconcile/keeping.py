@@ -52,19 +52,25 @@ class Keeping:
         if self._started.get(instance_id) == (started := (await client.hello())["started_at"]):
             return
         # A new agent: compare what runs with what the balancer knows.
+        asked_at = self._database.now_ms()
         processes = (await client.state())["processes"]
-        running = {each["release"]: each for each in processes if each["name"] == "web" and each["port"]}
-        if await asyncio.to_thread(self._moved, instance_id, running):
+        # One that is just starting has not shown yet where it listens.
+        proven = {each["release"]: each for each in processes if each["name"] == "web" and each["state"] == "running"}
+        if await asyncio.to_thread(self._moved, instance_id, proven, asked_at):
             await self._edge.apply()
         self._started[instance_id] = started
 
-    def _moved(self, instance_id: str, running: dict[str, dict[str, Any]]) -> bool:
-        """Whether an endpoint answers elsewhere now; the database has it then."""
+    def _moved(self, instance_id: str, running: dict[str, dict[str, Any]], asked_at: int) -> bool:
+        """Whether an endpoint answers elsewhere now; the database has it then.
+
+        What changed since the agent was asked (milliseconds) was changed by somebody who knew better.
+        """
         with self._database.write() as db:
             moved = [
                 msgspec.structs.replace(known, address=now["address"], port=now["port"])
                 for known in instances.endpoints_of(db, instance_id)
-                if (now := running.get(known.digest)) is not None and now["address"]
+                if known.since < asked_at
+                if (now := running.get(known.digest)) is not None and now["address"] and now["port"]
                 if (known.address, known.port) != (now["address"], now["port"])
             ]
             for endpoint in moved:
