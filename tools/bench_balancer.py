@@ -26,7 +26,7 @@ from beanpole.balancer.pool import Edge, Endpoint, Health, Pool
 from beanpole.balancer.snapshot import snapshot
 from beanpole.fleet.agent_program import agent_program
 from beanpole.fleet.detached import DetachedAgent
-from beanpole.server import envoy_binary
+from beanpole.fleet.envoy import envoy_binary
 from bench_idle import cpu_seconds
 from figure import Figure, median
 from scratch import Broken

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from beanpole.aws.call import Service
+from beanpole.aws.call import AccessKey, Service
 from beanpole.aws.gateway import Gateway
 from beanpole.aws.models import load_model
+from beanpole.balancer.pool import Health
 from beanpole.control.context import Control
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
@@ -26,6 +27,8 @@ from beanpole.operations.board import Board
 from beanpole.operations.engine import Engine
 from beanpole.operations.work import Parts
 from beanpole.options import catalogue
+from beanpole.options.ebextensions import ContainerCommand
+from beanpole.platforms.lock import Wheel
 from beanpole.platforms.names import Platforms
 from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
@@ -35,12 +38,12 @@ from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.iam import Iam
 from beanpole.services.s3.service import S3
-from beanpole.store import audit, keys
+from beanpole.store import audit, keys, types
 from beanpole.store.blobs import Blobs
 from beanpole.store.facts import identity
 
 if TYPE_CHECKING:
-    from beanpole.aws.call import AccessKey, Call
+    from beanpole.aws.call import Call
     from beanpole.home import Home
     from beanpole.store.database import Database
 
@@ -65,6 +68,7 @@ class Assembly:
 
 def assemble(home: Home, database: Database, region: str, api: str, listen: Listen, envoy: Path) -> Assembly:
     """Build it inside of a running event loop. `api` is the address under which clients reach it."""
+    types.resolve((AccessKey, ContainerCommand, Health, Wheel))
     loop = asyncio.get_running_loop()
     me = identity(database, region)
     first_key = keys.first_of(database, USER)

@@ -80,7 +80,8 @@ class Site:
             words.append(str(crash_at))
         log = (self.root / "up.log").open("ab")
         # Only this interpreter and the system's: asking every shim of a version manager takes longer than the start.
-        environment = os.environ | {"PATH": f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"}
+        path = f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"
+        environment = os.environ | {"PYTHONFAULTHANDLER": "1", "PATH": path}
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, cwd=self.root, env=environment)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()

@@ -20,7 +20,8 @@ class Agent:
     """An agent that says where its one web process is."""
 
     def __init__(self, **process: Any) -> None:
-        self._process = {"release": "d1", "name": "web", "state": "running", "address": "127.0.0.1", "port": 1} | process
+        usual = {"release": "d1", "name": "web", "state": "running", "address": "127.0.0.1", "port": 1}
+        self._process = usual | process
 
     async def hello(self) -> dict[str, Any]:
         return {"started_at": 1.0}

@@ -1,0 +1,27 @@
+"""Makes msgspec look at every type before threads use it.
+
+msgspec looks at the fields of a type when it meets it for the first time. Two threads that do so at the same time crash
+the process (seen with msgspec 0.22 and CPython 3.11: a segmentation fault just after the start). So this happens once,
+before the first thread is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import msgspec
+
+
+def resolve(dataclasses: Iterable[type]) -> None:
+    """Look at all structs that have been imported, and at these dataclasses, which nothing lists."""
+    kinds: list[type] = [*_structs(msgspec.Struct), *dataclasses]
+    for kind in kinds:
+        with suppress(NameError):  # its names are for the type checker alone: it is never decoded
+            msgspec.json.Decoder(kind)
+
+
+def _structs(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from _structs(kind)
