@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 
 def resolve(dataclasses: Iterable[type]) -> None:
     """Look at all structs that have been imported, and at these dataclasses, which nothing lists."""
-    kinds: list[type] = [*_structs(msgspec.Struct), *dataclasses]
-    for kind in kinds:
+    for kind in (*_structs(msgspec.Struct), *dataclasses):
         with suppress(NameError):  # its names are for the type checker alone: it is never decoded
-            msgspec.json.Decoder(kind)
+            _look(kind)
+
+
+def _look(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _structs(base: type) -> Iterator[type]:
