@@ -7,7 +7,7 @@ before the first thread is there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 
 def resolve(dataclasses: Iterable[type]) -> None:
     """Look at all structs that have been imported, and at these dataclasses, which nothing lists."""
-    for kind in (*_structs(msgspec.Struct), *dataclasses):
+    for kind in [*_structs(msgspec.Struct), *dataclasses]:
         with suppress(NameError):  # its names are for the type checker alone: it is never decoded
             _look(kind)
 
@@ -25,7 +25,8 @@ def _look(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-def _structs(base: type) -> Iterator[type]:
+def _structs(base: type[Any]) -> list[type[Any]]:
+    found: list[type[Any]] = []
     for kind in base.__subclasses__():
-        yield kind
-        yield from _structs(kind)
+        found += [kind, *_structs(kind)]
+    return found
