@@ -169,7 +169,7 @@ def explained(site: Site, operation: dict[str, Any], case: Broken) -> None:
     assert told[-1] == NOT_DEPLOYED
     blame = next(message for message in told if " failed: " in message)
     assert blame.startswith(f"[Instance: {error['Instance']}] " if case.on_instance else "Fetch failed: ")
-    for part in (case.cause, case.remedy, case.command, f"Exit status: {case.status}." if case.status else ""):
+    for part in (case.cause, case.remedy, case.command, f"exit status {case.status}" if case.status else ""):
         assert part in blame
     assert any(case.lines[-1] in message for message in told)
     assert any(message.startswith("Every instance serves release ") for message in told)
