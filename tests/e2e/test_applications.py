@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from beanpole_site import Site, app, wait_for
+from beanpole_site import Site, app
 from stories import (
     BRISK,
-    ONE_BY_ONE,
     PATIENT_START,
     PROCESS,
     PROPERTIES,
@@ -21,30 +20,6 @@ from stories import (
 pytestmark = [pytest.mark.slow]
 
 SETTINGS = (*BRISK, *PATIENT_START)
-
-WHO_SERVES = """
-import http.client, json, os
-found = set()
-for _ in range(10):
-    connection = http.client.HTTPConnection("127.0.0.1", int(os.environ["EDGE"]))
-    connection.request("GET", "/version", headers={"Host": "shop-dev.localhost"})
-    found.add(json.load(connection.getresponse())["version"])
-print(",".join(sorted(found)), file=open(os.environ["DB_PATH"] + ".served", "a"))
-"""
-"""What users get at the moment of the migration."""
-
-MIGRATION = """
-container_commands:
-  01_who:
-    command: test -z "$EDGE" || python who.py
-    leader_only: true
-  02_migrate:
-    command: python manage.py migrate --noinput
-    leader_only: true
-  03_hold:
-    command: while [ -e "$DB_PATH.hold" ]; do sleep 0.05; done
-    leader_only: true
-"""
 
 
 def test_a_flask_application_without_a_procfile(site: Site) -> None:
@@ -68,67 +43,6 @@ def test_a_fastapi_application_with_uvicorn_in_a_procfile(site: Site) -> None:
     assert body(site, "/")["version"] == "2"
     assert rolled_back(site)["Outcome"] == "succeeded"
     assert body(site, "/")["version"] == "1"
-
-
-class Shop:
-    """The Django application on two instances, and what its migrations wrote down."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.database = site.root / "shop.sqlite3"
-
-    def files(self, version: str) -> dict[str, str]:
-        return app("django", version, **{".ebextensions/01_migrate.config": MIGRATION, "who.py": WHO_SERVES})
-
-    def lines(self, kind: str) -> list[str]:
-        path = self.database.with_name(f"{self.database.name}.{kind}")
-        return path.read_text().splitlines() if path.exists() else []
-
-    def hold(self) -> None:
-        self.database.with_name(f"{self.database.name}.hold").touch()
-
-    def go_on(self) -> None:
-        self.database.with_name(f"{self.database.name}.hold").unlink()
-
-
-def test_a_django_migration_runs_once_in_each_deployment_and_never_otherwise(site: Site) -> None:
-    shop = Shop(site)
-    settings = (*SETTINGS, *ONE_BY_ONE, (PROCESS, "HealthCheckPath", "/health"), *properties(DB_PATH=shop.database))
-    created = site.create(shop.files("v1"), instances=2, settings=settings)
-    assert created["Outcome"] == "succeeded", created
-    assert shop.lines("runs") == ["migrate v1"]
-    assert body(site, "/") == {"application": "django", "version": "v1", "articles": 1}
-
-    assert site.deploy("v1", settings=properties(EDGE=site.port))["Outcome"] == "succeeded"
-    assert shop.lines("runs") == ["migrate v1"], "other settings are no deployment of a version"
-
-    sizes = (("aws:autoscaling:asg", "MinSize", "3"), ("aws:autoscaling:asg", "MaxSize", "3"))
-    assert site.deploy("v2", shop.files("v2"), settings=sizes)["Outcome"] == "succeeded"
-    assert shop.lines("runs") == ["migrate v1", "migrate v2"], "the third instance comes without one of its own"
-    assert shop.lines("served") == ["v1"], "an instance was switched before the migration"
-    assert site.serving() == {"v2"}
-
-    assert rolled_back(site)["Outcome"] == "succeeded"
-    assert site.serving() == {"v1"}
-    assert shop.lines("runs") == ["migrate v1", "migrate v2"]
-
-
-def test_a_migration_goes_on_when_the_control_plane_stops_or_dies_and_is_not_repeated(site: Site) -> None:
-    shop = Shop(site)
-    site.create(shop.files("v1"), instances=2, settings=(*SETTINGS, *properties(DB_PATH=shop.database)))
-    shop.hold()
-    request = site.begin("v2", shop.files("v2"))
-    wait_for("the migration", lambda: "migrate v2" in shop.lines("runs"))
-    site.stop()
-    site.start()
-    site.kill()
-    site.start()
-    assert site.serving() == {"v1"}
-    shop.go_on()
-    ended = site.ended(request_id=request)
-    assert ended["Outcome"] == "succeeded", ended
-    assert shop.lines("runs") == ["migrate v1", "migrate v2"]
-    assert site.serving() == {"v2"}
 
 
 def test_environment_properties_reach_the_process_and_an_update_of_them_loses_no_request(site: Site) -> None:
