@@ -137,15 +137,16 @@ class _Server(uvicorn.Server):
 
 
 async def _end(home: Home) -> list[str]:
-    folders = [(folder, "instance") for folder in sorted(home.instances.glob("i-*"))]
-    if home.edge.exists():
-        folders.append((home.edge, "balancer"))
+    folders = sorted(home.instances.glob("i-*"))
     with _opened(home) as database:
         store = identity(database, "").store
     program = agent_program(home.programs)
-    for folder, role in folders:
-        await DetachedAgent(folder, program, store, role).end()
-    return [folder.name for folder, _ in folders]
+    # Each may take as long as its applications need to end.
+    await asyncio.gather(*(DetachedAgent(folder, program, store, "instance").end() for folder in folders))
+    if home.edge.exists():
+        await DetachedAgent(home.edge, program, store, "balancer").end()
+        folders.append(home.edge)
+    return [folder.name for folder in folders]
 
 
 @contextlib.contextmanager
