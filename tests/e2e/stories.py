@@ -17,7 +17,7 @@ PROCESS = "aws:elasticbeanstalk:environment:process:default"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
 
 BRISK: Settings = (
-    (DEPLOYMENT, "StartTimeout", "3"),
+    (DEPLOYMENT, "StartTimeout", "10"),
     (DEPLOYMENT, "GateChecks", "2"),
     (DEPLOYMENT, "GateInterval", "0.1"),
     (DEPLOYMENT, "StopGrace", "3"),

@@ -11,7 +11,19 @@ from typing import Any
 
 import pytest
 from beanpole_site import Settings, Site, app
-from stories import BRISK, NOT_DEPLOYED, PROCESS, PROPERTIES, UPDATED, in_force, lost, properties, refused, shared_site
+from stories import (
+    BRISK,
+    DEPLOYMENT,
+    NOT_DEPLOYED,
+    PROCESS,
+    PROPERTIES,
+    UPDATED,
+    in_force,
+    lost,
+    properties,
+    refused,
+    shared_site,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("broken applications")]
 
@@ -36,6 +48,8 @@ def commands(text: str) -> dict[str, str]:
 
 
 START = "python server.py"
+SOON = ((DEPLOYMENT, "StartTimeout", "3"),)
+"""For those that are waited for in vain."""
 
 CASES = {
     "a pin that does not exist": Broken(
@@ -67,6 +81,7 @@ CASES = {
     ),
     "a process that never listens": Broken(
         app("never-listens", "bad"),
+        settings=SOON,
         stage="start",
         cause="within 3 s; it listens on no port",
         remedy="raise the deadline",
@@ -75,7 +90,7 @@ CASES = {
     ),
     "a process that listens elsewhere": Broken(
         app("never-listens", "bad"),
-        settings=properties(LISTEN_ELSEWHERE="1"),
+        settings=(*SOON, *properties(LISTEN_ELSEWHERE="1")),
         stage="start",
         cause="it listens on 127.0.0.1:",
         remedy="the environment variable PORT",
@@ -84,7 +99,7 @@ CASES = {
     ),
     "a health path that answers 500": Broken(
         app("health-500", "bad"),
-        settings=((PROCESS, "HealthCheckPath", "/health"),),
+        settings=(*SOON, (PROCESS, "HealthCheckPath", "/health")),
         stage="start",
         cause="GET /health answered 500 Internal Server Error",
         remedy="The path must answer 200",
@@ -167,6 +182,7 @@ def explained(site: Site, operation: dict[str, Any], case: Broken) -> None:
 
     told = site.events(RequestId=operation["RequestId"])
     assert told[-1] == NOT_DEPLOYED
+    assert not any("Completed application deployment" in message for message in told)
     blame = next(message for message in told if " failed: " in message)
     assert blame.startswith(f"[Instance: {error['Instance']}] " if case.on_instance else "Fetch failed: ")
     for part in (case.cause, case.remedy, case.command, f"exit status {case.status}" if case.status else ""):

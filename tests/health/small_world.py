@@ -87,15 +87,18 @@ class Fleet:
     def __init__(self) -> None:
         self.agents: dict[str, Agent] = {}
 
-    def _agent(self, instance_id: str) -> Agent:
+    async def running(self, instance_id: str) -> Agent | None:
         if instance_id not in self.agents:
             raise AgentUnreachable(f"there is no instance {instance_id!r}")
-        return self.agents[instance_id]
+        return await self.agents[instance_id].running()
 
 
 class Edge:
     def __init__(self) -> None:
-        self._agent = Agent()
+        self.agent = Agent()
+
+    async def running(self) -> Agent | None:
+        return await self.agent.running()
 
 
 class World:
@@ -115,7 +118,7 @@ class World:
 
     @property
     def balancer(self) -> Agent:
-        return self.edge._agent
+        return self.edge.agent
 
     @property
     def ms(self) -> int:

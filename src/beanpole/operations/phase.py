@@ -15,7 +15,7 @@ from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.board import Progress
 from beanpole.operations.brought import brought
 from beanpole.operations.steps import HANDLERS
-from beanpole.operations.words import begin_events
+from beanpole.operations.words import begin_events, end_events
 from beanpole.operations.work import Work
 from beanpole.store import environments, events, instances
 from beanpole.store.operations import holding, journal_of, record
@@ -33,6 +33,7 @@ class Phase:
         self._held = held
         self._name = name
         self._plan = plan
+        self._unfinished: set[str] = set()
         with parts.database.read() as db:
             environment = environments.find(db, held.environment_id)
             if environment is None:
@@ -57,12 +58,13 @@ class Phase:
         """Carry out what the journal does not have yet. Raises StepFailed on the way forward only."""
         for step in self._plan.steps:
             await self._begin(step)
+            todo = [slot for slot in step.slots if f"{self._name}/{step.key}/{slot}" not in self._journal]
+            self._unfinished = set(todo)
             # A task group, so that one slot's failure ends the work on its siblings before the return starts.
             try:
                 async with asyncio.TaskGroup() as group:
-                    for slot in step.slots:
-                        if f"{self._name}/{step.key}/{slot}" not in self._journal:
-                            group.create_task(self._slot(step, slot))
+                    for slot in todo:
+                        group.create_task(self._slot(step, slot))
             except* StepFailed as failures:
                 raise _worst(failures) from failures
 
@@ -89,7 +91,9 @@ class Phase:
                 raise
             await self._leave_behind(work, step, slot, failure.blame)
             return
-        await self._write(f"{self._name}/{step.key}/{slot}", result, work.events)
+        self._unfinished.discard(slot)
+        last = [] if self._unfinished else end_events(step, held, self._plan)
+        await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, *last])
         board.put(held.id, step.key, slot, Progress("done"))
 
     async def _leave_behind(self, work: Work, step: AnyStep, slot: str, blame: Blame) -> None:

@@ -1,4 +1,4 @@
-"""What is said when a step begins: the sentences that Elastic Beanstalk's users know, where it has some."""
+"""What is said when a step begins and ends: the sentences that Elastic Beanstalk's users know, where it has some."""
 
 from __future__ import annotations
 
@@ -40,10 +40,16 @@ def begin_events(
         case Gate(batch=batch) if not creating:
             words = "Registering instance(s) with the load balancer and waiting for them to be healthy."
             return [(f"Batch {batch}: {words}", "INFO")]
-        case Finish(batch=batch) if not creating and plan.policy != "Rollback":
-            return [(f"Batch {batch}: Completed application deployment.", "INFO")]
         case Terminate():
             return [("Waiting for EC2 instances to terminate. This may take a few minutes.", "INFO")]
+    return []
+
+
+def end_events(step: AnyStep, operation: Operation, plan: Plan) -> list[tuple[str, Severity]]:
+    """The events of a step that is done on all of its instances."""
+    match step:
+        case Finish(batch=batch) if operation.kind != "create" and plan.policy != "Rollback":
+            return [(f"Batch {batch}: Completed application deployment.", "INFO")]
     return []
 
 
