@@ -12,6 +12,6 @@ def site() -> Iterator[Site]:
         made.start()
         yield made
     finally:
-        print("control plane:", made.process and made.process.poll())
+        print("control plane:", made.process and made.process.exitcode)
         print(made.log())  # shown where the test fails
         made.end()

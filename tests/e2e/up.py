@@ -1,14 +1,18 @@
-"""Runs a control plane for a test: `up.py HOME API_PORT BALANCER_PORT [CRASH_AT]`.
+"""Runs a control plane for a test: `up.py HOME API_PORT BALANCER_PORT`, or `run_below` in a forked process.
 
-With CRASH_AT the process ends itself with SIGKILL right after the transaction of the Nth journal entry since SIGUSR1 is
+With `crash` the process ends itself with SIGKILL right after the transaction of the Nth journal entry since SIGUSR1 is
 committed; with -N right before that.
 """
 
 import contextlib
+import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from beanpole import server
 from beanpole.home import Home
@@ -52,12 +56,30 @@ def crash_at(number: int) -> None:
                 setattr(module, name, new)
 
 
-if __name__ == "__main__":
-    home, api, balancer, *crash = sys.argv[1:]
-    options = server.Options(Home(Path(home)), ("127.0.0.1", int(api)), ("127.0.0.1", int(balancer)))
-    if crash:
-        crash_at(int(crash[0]))
+def run(home: str, api: int, balancer: int, crash: int | None, told: Callable[[str], None]) -> None:
+    """Serve until SIGTERM. `told` is given one line: where it serves, or why it does not."""
+    options = server.Options(Home(Path(home)), ("127.0.0.1", api), ("127.0.0.1", balancer))
+    if crash is not None:
+        crash_at(crash)
     try:
-        server.run(options, lambda address: print(f"ready {address}", flush=True))
+        server.run(options, lambda address: told(f"ready {address}"))
     except server.StartFailed as problem:
         sys.exit(f"start failed: {problem}")
+
+
+def run_below(root: str, environment: dict[str, str], words: tuple[Any, ...], told: Connection) -> None:
+    """`run` in a process that was forked: with a folder, an output and an environment of its own."""
+    os.chdir(root)
+    os.environ.clear()
+    os.environ.update(environment)
+    log = os.open("up.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    faulthandler.enable()
+    with told:
+        run(*words, told.send)
+
+
+if __name__ == "__main__":
+    home, api, balancer = sys.argv[1:]
+    run(home, int(api), int(balancer), None, lambda line: print(line, flush=True))
