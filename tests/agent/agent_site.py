@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from beanpole.agent.kernel import this_kernel
-from beanpole.fleet.agent_client import AgentClient, AgentUnreachable
+from beanpole.fleet.agent_client import AgentClient, AgentUnreachable, at_socket
 
 DEADLINE = 15.0  # seconds after which a test says what it waited for in vain
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Site:
         return self._agent.pid
 
     def client(self, store: str | None = None) -> AgentClient:
-        return AgentClient(self.socket, store or self.store)
+        return AgentClient(at_socket(self.socket), str(self.socket), store or self.store)
 
     def ask(self, question: Callable[[AgentClient], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run(question(self.client()))

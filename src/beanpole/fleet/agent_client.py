@@ -1,4 +1,4 @@
-"""The control plane's side of the agent's API, over a unix socket.
+"""The control plane's side of the agent's API: HTTP over a unix socket of this machine, or over SSH to one of a server.
 
 Every call has a limit, and ends in a result or in one of the errors below:
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ SHUTDOWN_SECONDS = 60.0  # for all processes to end, each within its grace
 RETRY_SECONDS = 0.1  # between tries to reach an agent that is starting anew
 
 Progress = Callable[[str, int, int], None]  # words, done, total
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]  # OSError when nobody is there
 
 
 class AgentError(Exception):
@@ -40,7 +41,7 @@ class AgentError(Exception):
 
 
 class AgentUnreachable(AgentError):
-    """No answer. Says why, and at which socket."""
+    """No answer. Says why, and where."""
 
 
 class AgentRefused(AgentError):
@@ -128,12 +129,21 @@ class JobView:
         raise JobOverdue(self.key, f"job {self.key} still runs: {self.words or 'no progress yet'}")
 
 
-class AgentClient:
-    """Speaks for one store with the agent behind one socket. A connection per call: they cost microseconds here."""
+def at_socket(path: Path) -> Connect:
+    """Connections to a unix socket of this machine."""
+    return lambda: asyncio.open_unix_connection(str(path))
 
-    def __init__(self, socket_path: Path | str, store: str, timeout: float = TIMEOUT) -> None:
-        self.socket_path = Path(socket_path)
+
+class AgentClient:
+    """Speaks for one store with one agent. A connection per call: they cost microseconds, on servers no round trip.
+
+    `where` names the agent in messages.
+    """
+
+    def __init__(self, connect: Connect, where: str, store: str, timeout: float = TIMEOUT) -> None:
         self.store = store
+        self._connect = connect
+        self._where = where
         self._timeout = timeout
 
     async def hello(self) -> dict[str, Any]:
@@ -243,15 +253,15 @@ class AgentClient:
             async with asyncio.timeout(timeout):
                 status, body = await self._exchange(method, path, data)
         except TimeoutError as error:
-            raise AgentUnreachable(f"the agent at {self.socket_path} gave no answer within {timeout:g} s") from error
+            raise AgentUnreachable(f"the agent at {self._where} gave no answer within {timeout:g} s") from error
         except (OSError, EOFError, asyncio.LimitOverrunError, ValueError) as error:
-            raise AgentUnreachable(f"the agent at {self.socket_path} cannot be reached: {error}") from error
+            raise AgentUnreachable(f"the agent at {self._where} cannot be reached: {error}") from error
         if status != 200:
             raise _refusal(status, body)
         return body
 
     async def _exchange(self, method: str, path: str, data: bytes) -> tuple[int, bytes]:
-        reader, writer = await asyncio.open_unix_connection(str(self.socket_path))
+        reader, writer = await self._connect()
         try:
             head = (
                 f"{method} {path} HTTP/1.1\r\nHost: agent\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"

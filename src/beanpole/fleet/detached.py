@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from beanpole.fleet.agent_client import AgentClient, AgentUnreachable
+from beanpole.fleet.agent_client import AgentClient, AgentUnreachable, at_socket
 
 SOCKET_LIMIT = 100
 """Bytes of a unix socket's path; systems refuse more than 104 or 108."""
@@ -45,7 +45,7 @@ class DetachedAgent:
         self._child: subprocess.Popen[bytes] | None = None
 
     async def client(self) -> AgentClient:
-        client = AgentClient(self.socket, self._store)
+        client = self._client()
         async with self._starting:
             try:
                 await client.hello()
@@ -55,12 +55,15 @@ class DetachedAgent:
 
     async def running(self) -> AgentClient | None:
         """The client of an agent that answers now; None, and nothing is started, when there is none."""
-        client = AgentClient(self.socket, self._store)
+        client = self._client()
         try:
             await client.hello()
         except AgentUnreachable:
             return None
         return client
+
+    def _client(self) -> AgentClient:
+        return AgentClient(at_socket(self.socket), str(self.socket), self._store)
 
     async def _start(self, client: AgentClient) -> None:
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
