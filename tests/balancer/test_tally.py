@@ -111,6 +111,12 @@ def test_requests_without_a_pool() -> None:
     assert tallies.totals == {"-": {"requests": 1, "failed": 0}}
 
 
+def test_checks_by_those_in_front_are_nobodys_requests() -> None:
+    tallies = Tallies()
+    tallies.add([line(route="readiness"), line(route="readiness", status=503), line(route=None)])
+    assert tallies.totals == {"e-1": {"requests": 1, "failed": 0}}
+
+
 def test_remembered_detail_leaves_totals_alone() -> None:
     tallies = Tallies()
     tallies.totals = {"e-1": {"requests": 7, "failed": 0}}

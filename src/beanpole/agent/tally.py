@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, Iterable, List, Tuple
 
 RING_SECONDS = 180  # of detail that is kept
+CHECKS = "readiness"  # the route of checks by whoever stands in front, which are nobody's requests
 SAMPLES = 200  # latencies kept per second, pool and endpoint: beyond, every second, fourth, … request
 # The upstream closed or reset, was not understood or too slow; Envoy or a time-out ended the answer.
 CUT_FLAGS = frozenset(["UC", "UR", "UPE", "UT", "LR", "SI", "DT", "UMSDR"])
@@ -97,6 +98,8 @@ class Tallies:
         return {"now": self.complete, "seconds": seconds, "totals": self.totals, "unreadable": self.unreadable}
 
     def _add(self, entry: Dict[str, Any]) -> None:
+        if entry.get("route") == CHECKS:
+            return
         status, milliseconds = int(entry["status"]), int(entry["ms"])
         pool, endpoint = entry.get("pool") or "-", entry.get("upstream") or "-"
         failed = is_failed(status, entry.get("flags") or "-")

@@ -23,6 +23,11 @@ HEADERS_SECONDS = 60.0  # for the head of a request to arrive: against clients t
 # No address (an empty list would mean the default): the limited broadcast address is nobody's source.
 NOBODY = {"address_prefix": "255.255.255.255", "prefix_len": 32}
 
+# What the proxy of a server adds to the errors that are its own: the application never had the request, or it ended the
+# connection before it had answered.
+UNSENT = "x-beanpole-unsent"
+UNANSWERED = "x-beanpole-unanswered"
+
 _TYPE = "type.googleapis.com/envoy."
 
 # One JSON object a line. Numbers stay numbers, what is unknown is null. `path` is without the query, which may hold
@@ -42,6 +47,8 @@ ACCESS_LOG_FIELDS = {
     "received": "%BYTES_RECEIVED%",
     "bytes": "%BYTES_SENT%",
 }
+ROUTE_FIELD = {"route": "%ROUTE_NAME%"}  # by which the agent tells checks by those in front from users' requests
+READINESS_ROUTE = "readiness"
 
 
 def listener(edge: Edge) -> dict[str, Any]:
@@ -86,7 +93,7 @@ def _manager(edge: Edge) -> dict[str, Any]:
                 "typed_config": {
                     "@type": _TYPE + "extensions.access_loggers.file.v3.FileAccessLog",
                     "path": ACCESS_LOG,
-                    "log_format": {"json_format": ACCESS_LOG_FIELDS},
+                    "log_format": {"json_format": ACCESS_LOG_FIELDS | (ROUTE_FIELD if edge.inner else {})},
                 },
             }
         ],
@@ -108,23 +115,31 @@ def _replies(edge: Edge) -> dict[str, Any]:
     how = "."
     if edge.domain is not None:
         how = f": an environment's address is http://CNAME-PREFIX.{edge.domain}:{edge.port}/ (`eb status` shows it)."
+    nobody = "503: no instance of %REQ(:AUTHORITY)% is healthy at the moment. Please try again."
+    ended = "%RESPONSE_CODE%: the instance of %REQ(:AUTHORITY)% ended the connection before it had answered."
+    unknown = _reply(["NR"], f"404: no environment has the Host %REQ(:AUTHORITY)%{how}")
+    if not edge.inner:
+        return {"mappers": [unknown, _reply(["UH", "NC"], nobody), _reply(["UF", "UC", "URX", "UR", "UPE"], ended)]}
     return {
         "mappers": [
-            _reply(["NR"], f"404: no environment has the Host %REQ(:AUTHORITY)%{how}"),
-            _reply(["UH", "NC"], "503: no instance of %REQ(:AUTHORITY)% is healthy at the moment. Please try again."),
-            _reply(
-                ["UF", "UC", "URX", "UR", "UPE"],
-                "%RESPONSE_CODE%: the instance of %REQ(:AUTHORITY)% ended the connection before it had answered.",
-            ),
+            unknown,
+            _reply(["UH", "NC"], nobody, UNSENT),
+            _reply(["UF"], ended, UNSENT),
+            _reply(["UC", "URX", "UR", "UPE"], ended, UNANSWERED),
         ]
     }
 
 
-def _reply(flags: list[str], sentence: str) -> dict[str, Any]:
-    return {
+def _reply(flags: list[str], sentence: str, mark: str | None = None) -> dict[str, Any]:
+    reply: dict[str, Any] = {
         "filter": {"response_flag_filter": {"flags": flags}},
         "body_format_override": {
             "text_format_source": {"inline_string": sentence + "\n"},
             "content_type": "text/plain; charset=utf-8",
         },
     }
+    if mark is not None:
+        reply["headers_to_add"] = [
+            {"header": {"key": mark, "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        ]
+    return reply

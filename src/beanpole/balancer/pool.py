@@ -51,6 +51,10 @@ class Pool:
 
     A pool without hosts is checked but gets no request: so a new environment is warm before names lead to it.
     `drain_seconds` is the longest that whoever removes an endpoint waits for it to become idle.
+
+    `readiness` is for the proxy of a server, which has others in front of it: asked at `readiness_path`, it answers as
+    the application's health path does ("ready"), or 503 so that nobody sends more ("leaving"). `proxies` is for the one
+    in front: the endpoints are such proxies, and what one of them could not bring to its application goes to another.
     """
 
     name: str
@@ -58,6 +62,13 @@ class Pool:
     endpoints: tuple[Endpoint, ...]
     health: Health = Health()
     drain_seconds: float = 20.0
+    readiness: Literal["ready", "leaving"] | None = None
+    proxies: bool = False
+
+
+def readiness_path(pool: str) -> str:
+    """Where the proxy of a server is asked whether that pool shall get requests through it, whatever the Host."""
+    return f"/.beanpole/ready/{pool}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +77,12 @@ class Edge:
 
     `domain` is the suffix of environments' names (None where Hosts are not made from names). `trusted_proxies` is how
     many proxies stand in front: with 0 the X-Forwarded-* headers of clients are not believed. It should stay the same
-    for a balancer's life: a changed listener closes idle connections.
+    for a balancer's life: a changed listener closes idle connections. `inner`: it is the proxy of a server, and tells
+    the one in front of it, by a header, which of its errors never reached the application.
     """
 
     address: str = "127.0.0.1"
     port: int = 8080
     domain: str | None = "localhost"
     trusted_proxies: int = 0
+    inner: bool = False
