@@ -18,12 +18,13 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # pytest's exit status 5 means that nothing was selected: no failure when ARGS did the selecting.
 NOTHING_SELECTED := $(if $(ARGS),5,0)
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-hosts check bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    the whole story on this machine; at the end it stays up until Ctrl-C (ONCE=1: it exits)'
 	@echo 'make test    all tests, the quick ones first (ARGS="tests/aws -k sigv4" selects, WORKERS=2 runs fewer at once)'
+	@echo 'make test-hosts  the tests on real Debian servers (root; Debian or Ubuntu; installs what it lacks with apt-get)'
 	@echo 'make check   ruff, mypy and the import rules'
 	@echo 'make bench   measures this machine and prints the figures'
 	@echo 'make clean   removes everything that make made here, environments too'
@@ -33,9 +34,13 @@ demo: $(VENV_READY)
 
 test: $(VENV_READY) $(EB_READY)
 	@echo 'test: pure'
-	@.venv/bin/python -m pytest -q -m pure -n 2 $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m 'pure and not hosts' -n 2 $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test: with real parts'
-	@.venv/bin/python -m pytest -q -m 'not pure' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m 'not pure and not hosts' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+
+test-hosts: $(VENV_READY)
+	@tests/testbed/hosts check || { echo 'make: test-hosts cannot run here, for the reasons above' >&2; exit 1; }
+	@.venv/bin/python -m pytest -q -m hosts tests/hosts $(ARGS)
 
 check: $(VENV_READY)
 	@echo 'check: ruff'

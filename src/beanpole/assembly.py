@@ -19,8 +19,9 @@ from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
 from beanpole.fleet.detached import DetachedAgent
 from beanpole.fleet.edge import EdgeProxy, Listen
+from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
-from beanpole.fleet.local import LocalFleet
+from beanpole.fleet.local import ThisMachine
 from beanpole.fleet.pythons import installed_pythons
 from beanpole.health.collector import Collector
 from beanpole.operations.board import Board
@@ -63,6 +64,7 @@ class Assembly:
     gateway: Gateway
     balancer: DetachedAgent
     edge: EdgeProxy
+    machine: ThisMachine
     background: dict[str, Callable[[], Coroutine[None, None, None]]]
 
 
@@ -79,8 +81,11 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     program = agent_program(home.programs)
     balancer = DetachedAgent(home.edge, program, me.store, "balancer")
     edge = EdgeProxy(database, balancer, me.store, envoy, listen)
-    fleet = LocalFleet(database, home.instances, program, me.store)
-    blobs = Blobs(home.blobs)
+    blobs, object_blobs = Blobs(home.blobs), Blobs(home.objects)
+    for each in (blobs, object_blobs):
+        each.empty_incoming()  # what a crash left half written; nobody else has this home
+    machine = ThisMachine(database, blobs, home.instances, program, me.store)
+    fleet = Fleet(database, machine)
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
     registry = catalogue.load()
@@ -95,7 +100,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     def key_of(key_id: str) -> AccessKey | None:
         return keys.find(database, key_id)
 
-    objects = S3(database, Blobs(home.objects), key_of)
+    objects = S3(database, object_blobs, key_of)
     control = Control(
         database=database,
         blobs=blobs,
@@ -126,11 +131,11 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     background = {
         "engine": engine.run,
         "keeping": Keeping(database, fleet, edge).run,
-        "watch": Watch(control).run,
+        "watch": Watch(control, fleet).run,
         "health": collector.run,
         "retention": Retention(control, objects).run,
     }
-    return Assembly(gateway, balancer, edge, background)
+    return Assembly(gateway, balancer, edge, machine, background)
 
 
 def _audit(database: Database, call: Call, outcome: str) -> None:

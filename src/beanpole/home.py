@@ -33,6 +33,8 @@ class Home:
         self.credentials = root / "credentials"
         self.log = root / "control-plane.log"
         self.state = root / "control-plane.json"
+        self.ports = root / "ports.json"
+        """Those of the last start, for the next one. Stays when the control plane is stopped."""
         self._lock: int | None = None
         self._made = False
 
@@ -42,10 +44,19 @@ class Home:
         chosen = option or os.environ.get("BEANPOLE_HOME") or platformdirs.user_data_dir("beanpole")
         return cls(Path(chosen).expanduser().absolute())
 
+    def obstacle(self) -> Path | None:
+        """The file that is where this folder, or one above it, would have to be."""
+        return next((each for each in (self.root, *self.root.parents) if each.exists() and not each.is_dir()), None)
+
     def make(self) -> None:
         """Make the folders that are missing. Raises HomeUnusable when it cannot be written."""
-        self._made = not self.root.exists()
         try:
+            if (obstacle := self.obstacle()) is not None:
+                raise HomeUnusable(
+                    f"the home {self.root} cannot be used: {obstacle} is a file, not a folder. Choose another with "
+                    "--home or BEANPOLE_HOME."
+                )
+            self._made = not self.root.exists()
             for folder in (self.root, self.programs, self.instances, self.edge):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             probe = self.root / f".writable-{os.getpid()}"

@@ -25,12 +25,17 @@ from beanpole.fleet.agent_program import agent_program
 from beanpole.fleet.detached import AgentWillNotStart, DetachedAgent
 from beanpole.fleet.edge import BalancerRefused, Listen
 from beanpole.fleet.envoy import EnvoyMissing, envoy_binary
+from beanpole.fleet.local import STARTS
 from beanpole.home import Home, HomeUnusable
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity
 
 AGAIN = 1.0
 """Seconds until a loop of the background that failed for a fault of ours is started again."""
+
+CALLS_LIMIT = 10
+"""Seconds that calls may take to end once the control plane is told to stop: `beanpole down` waits three times as long.
+Without it a client that uploads byte by byte would keep the process."""
 
 log = structlog.get_logger("server")
 
@@ -89,20 +94,28 @@ async def _serve(options: Options, listening: socket.socket, envoy: Path, ready:
         made = assemble(home, database, options.region, address, listen, envoy)
         await _start_balancer(made)
         server = _Server(
-            uvicorn.Config(made.gateway, lifespan="off", log_config=None, access_log=False, **UVICORN_OPTIONS)
+            uvicorn.Config(
+                made.gateway,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=CALLS_LIMIT,
+                **UVICORN_OPTIONS,
+            )
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)
         background = [asyncio.create_task(_steadily(name, loop), name=name) for name, loop in made.background.items()]
+        leftovers = asyncio.create_task(made.machine.clear_leftovers(), name="leftovers")
         home.keep(home.state, _state(options, address))
         try:
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             ready(address)
             await serving
         finally:
-            for task in background:
+            for task in (*background, leftovers):
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*background, leftovers, return_exceptions=True)
 
 
 async def _steadily(name: str, loop: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -133,20 +146,33 @@ class _Server(uvicorn.Server):
         yield
 
     def stop(self) -> None:
+        """Let calls that are under way end, within CALLS_LIMIT; told a second time, end them now."""
+        if self.should_exit:
+            self.force_exit = True
+            for task in self.server_state.tasks:
+                task.cancel()
         self.should_exit = True
 
 
 async def _end(home: Home) -> list[str]:
-    folders = sorted(home.instances.glob("i-*"))
     with _opened(home) as database:
         store = identity(database, "").store
     program = agent_program(home.programs)
-    # Each may take as long as its applications need to end.
-    await asyncio.gather(*(DetachedAgent(folder, program, store, "instance").end() for folder in folders))
-    if home.edge.exists():
-        await DetachedAgent(home.edge, program, store, "balancer").end()
-        folders.append(home.edge)
-    return [folder.name for folder in folders]
+    agents = [DetachedAgent(folder, program, store, "instance") for folder in sorted(home.instances.glob("i-*"))]
+    ran = [agent for agent in agents if agent.ever_ran()]
+    # A dead agent is started for its end, and a machine takes only so many starts at once.
+    together = asyncio.Semaphore(STARTS)
+
+    async def end(agent: DetachedAgent) -> None:
+        async with together:
+            await agent.end()
+
+    await asyncio.gather(*(end(agent) for agent in ran))
+    balancer = DetachedAgent(home.edge, program, store, "balancer")
+    if balancer.ever_ran():
+        await balancer.end()
+        ran.append(balancer)
+    return [agent.home.name for agent in ran]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -160,3 +161,45 @@ def test_the_oldest_supported_python_runs_it(new_site: Callable[..., Site]) -> N
     assert site.job("preflight")["python"].startswith("3.9.")
     assert site.process("r1")["pid"] == ready["pid"]
     assert site.job("stop", release="r1", names=None, grace=5) == {"killed": False}
+
+
+def test_shutdown_gives_the_processes_as_long_as_it_is_told(site: Site) -> None:
+    stubborn = "trap 'touch ../asked' TERM; touch ../ready; while :; do sleep 0.1; done"
+    site.prepare("r1", {"stubborn": stubborn})
+    site.job("switch", release="r1", settle=0)
+    eventually("it ignores signals", lambda: (site.home / "releases/r1/ready").exists())
+    pid = site.process("r1", "stubborn")["pid"]
+
+    # It has 30 seconds when nobody says anything, which is longer than this caller waits.
+    site.ask(lambda client: client.call("POST", "/shutdown", {"processes": True, "grace": 0.5}, timeout=25.0))
+
+    assert (site.home / "releases/r1/asked").exists()
+    assert not alive(pid)
+
+
+@pytest.mark.parametrize("grace", [True, "soon", None, float("nan")])
+def test_a_grace_that_is_no_time_is_refused_and_ends_nothing(site: Site, grace: object) -> None:
+    with pytest.raises(AgentRefused, match="grace must be a number of seconds"):
+        site.ask(lambda client: client.call("POST", "/shutdown", {"processes": True, "grace": grace}))
+
+    assert site.ask(lambda client: client.hello())["pid"] == site.pid
+
+
+def test_a_second_shutdown_waits_for_the_first_and_signals_nobody_again(site: Site) -> None:
+    line = "trap 'echo asked >> ../asked; sleep 0.5; exit 0' TERM; touch ../ready; while :; do sleep 0.1; done"
+    site.prepare("r1", {"worker": line})
+    site.job("switch", release="r1", settle=0)
+    eventually("it waits for signals", lambda: (site.home / "releases/r1/ready").exists())
+
+    async def twice() -> None:
+        await asyncio.gather(*(site.client().shutdown(processes=True) for _ in range(2)))
+
+    asyncio.run(twice())
+
+    assert (site.home / "releases/r1/asked").read_text() == "asked\n"
+
+
+def test_preflight_tells_the_whole_memory_too(site: Site) -> None:
+    facts = site.job("preflight")
+
+    assert facts["memory_total"] > facts["memory_available"] > 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from typing import Any
 import pytest
 from agent_site import HEALTH, PYTHON, WEB, Site, alive, eventually
 
-from beanpole.agent.kernel import this_kernel
+from beanpole.agent.kernel import Kernel, this_kernel
+from beanpole.agent.process import Process, Spawn
 from beanpole.fleet.agent_client import JobFailed
 
 WORKER = "echo at work; exec sleep 300"
@@ -113,6 +116,29 @@ def test_stop_ends_the_whole_group_and_says_whether_it_had_to_kill(site: Site) -
     assert site.job("stop", release="r1", names=["stubborn"], grace=0.2) == {"killed": True}
 
     assert marked(site) == {site.process("r1")["pid"]}
+
+
+class SlowKernel(Kernel):
+    """It takes so long to look for marks that whatever a signal sets off is under way then."""
+
+    def marked(self, prefix: str) -> dict[int, str]:
+        time.sleep(0.2)
+        return super().marked(prefix)
+
+
+def test_what_a_process_starts_to_leave_in_good_order_is_not_told_to_end_too(tmp_path: Path) -> None:
+    line = "trap 'sleep 0.5 && touch done; exit 0' TERM; touch ready; while :; do sleep 0.1; done"
+
+    async def stop() -> bool:
+        with (tmp_path / "output").open("wb") as output:
+            spawn = Spawn(line, tmp_path, {"PATH": os.environ["PATH"]}, "t-good-order", output.fileno())
+            process = Process.start(SlowKernel(), spawn)
+        while not (tmp_path / "ready").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        return await process.stop(10.0)
+
+    assert asyncio.run(asyncio.wait_for(stop(), 30.0)) is False
+    assert (tmp_path / "done").exists()
 
 
 def test_what_fled_into_a_session_of_its_own_is_found(site: Site) -> None:

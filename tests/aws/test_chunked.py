@@ -91,8 +91,3 @@ def test_checksums() -> None:
     for wrong in ("", "AAAAAA==", "é", right + "x"):
         with pytest.raises(AwsError, match="BadDigest"):
             check_digest("crc32", digest, wrong)
-
-
-def test_checksums_that_python_has_not() -> None:
-    assert new_digest("crc64nvme") is None
-    assert new_digest("crc32c") is None

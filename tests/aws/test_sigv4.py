@@ -239,3 +239,11 @@ def test_malformed_lifetimes(expires: str) -> None:
 def test_signature_version_2_is_named() -> None:
     with pytest.raises(AwsError, match="Version 2"):
         sigv4.claim(sigv4.Message("GET", b"/b/k", b"AWSAccessKeyId=a&Signature=b", []))
+
+
+def test_a_browsers_form_is_told_that_it_is_not_built() -> None:
+    """Its signature is inside of the body; "not signed" would send people to look at their keys."""
+    form = [(b"host", b"h"), (b"content-type", b"multipart/form-data; boundary=x")]
+    with pytest.raises(AwsError, match="browser") as raised:
+        sigv4.claim(sigv4.Message("POST", b"/b", b"", form))
+    assert (raised.value.code, raised.value.status) == ("NotImplemented", 501)

@@ -180,7 +180,7 @@ async def balancer(with_envoy: bool = True) -> AsyncIterator[BalancerHome]:
             await home.envoy()
         yield home
     finally:
-        await home.role.stop(processes=True)
+        await home.role.stop(processes=True, grace=30.0)
         shutil.rmtree(folder)
 
 

@@ -89,7 +89,7 @@ def test_nothing_is_lost_when_the_log_is_rotated_and_envoy_replaced(monkeypatch:
             assert {"access-1.log", "access-2.log"} <= names
             assert len(names) >= 4
             # Another agent goes on with the same numbers, and still knows the last seconds.
-            await home.role.stop(processes=False)
+            await home.role.stop(processes=False, grace=30.0)
             home.role = home.agent()
             await home.role.start()
             again = await counted(home, load.sent)

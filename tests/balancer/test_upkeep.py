@@ -117,7 +117,7 @@ def test_envoy_starts_with_the_agent_when_both_were_gone() -> None:
     async def run() -> None:
         async with balancer() as home:
             await served(home)
-            await home.role.stop(processes=True)
+            await home.role.stop(processes=True, grace=30.0)
             home.role = home.agent()
             await home.role.start()
             await home.until_live()
@@ -134,7 +134,7 @@ def test_a_port_that_somebody_took_meanwhile_is_told(monkeypatch: pytest.MonkeyP
     async def run() -> None:
         async with balancer() as home:
             await served(home)
-            await home.role.stop(processes=True)
+            await home.role.stop(processes=True, grace=30.0)
             with socket.socket() as other:
                 other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 other.bind(("127.0.0.1", home.port))
@@ -296,7 +296,7 @@ def test_a_snapshot_that_a_dead_agent_left_half_applied_is_undone(alive: bool) -
     async def run() -> None:
         async with balancer() as home:
             app, pool = await served(home)
-            await home.role.stop(processes=not alive)
+            await home.role.stop(processes=not alive, grace=30.0)
             other = await EchoApp("2").start()
             half = dict(
                 snapshot([replace(pool, endpoints=endpoints([other])), Pool("e-2", (), ())], 2, home.edge).files

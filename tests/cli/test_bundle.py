@@ -82,7 +82,14 @@ def test_with_git_the_working_tree_without_what_git_ignores(shop: Path, git: Git
     write(shop, "venv/bin/x")
     (shop / "requirements.txt").unlink()
     assert names(shop) == [".gitignore", "application.py", "new.py"]
-    assert set(bundle_of(shop).uncommitted) >= {"new.py", "requirements.txt"}
+
+
+def test_uncommitted_is_only_what_is_in_the_bundle(shop: Path, git: Git) -> None:
+    write(shop, "new.py")
+    write(shop, "venv/pyvenv.cfg")
+    write(shop, "venv/bin/x")
+    (shop / "requirements.txt").unlink()
+    assert bundle_of(shop).uncommitted == ("new.py",)
 
 
 def test_nothing_is_uncommitted_after_a_commit(shop: Path, git: Git) -> None:
@@ -189,9 +196,17 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_too_much_is_refused_and_the_largest_files_are_named(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(shop, "data.bin", "x" * 3000)
     monkeypatch.setattr(bundle, "UNPACKED_LIMIT", 2000)
-    with pytest.raises(CommandFailed, match=r"too large for a bundle: 3\.0 kB") as refused:
+    with pytest.raises(CommandFailed, match=r"too large for a bundle: 3\.0 kB, at most 2\.0 kB") as refused:
         bundle_of(shop)
     assert "data.bin (3.0 kB), application.py" in refused.value.remedy
+
+
+def test_too_much_is_refused_before_anything_is_read(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(shop, "data.bin", "x" * 3000)
+    monkeypatch.setattr(bundle, "UNPACKED_LIMIT", 2000)
+    monkeypatch.setattr(bundle, "_sha256", lambda path: pytest.fail(f"{path.name} was read"))
+    with pytest.raises(CommandFailed, match="too large for a bundle"):
+        bundle_of(shop)
 
 
 def test_a_zip_that_becomes_too_large_is_refused(shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from toy_api import KEY, Run, Served, Toy, frame, going_wrong
 
-from beanpole.cli import follow
+from beanpole.cli import crowd, follow
+from beanpole.cli.event import Events
 from beanpole.cli.logs import lines_after
 
 
@@ -73,6 +75,23 @@ def test_list_marks_the_default(served: Served, toy: Toy, shop: Path, run: Run) 
     assert [each["environment"] for each in only["environments"]] == ["bakery-live"]
 
 
+def test_list_of_an_unknown_application_names_the_nearest(served: Served, toy: Toy, run: Run) -> None:
+    done = run("list", "--application", "shpo")
+    assert done.out == "No environment belongs to an application shpo. Did you mean shop?\n"
+    assert run("list", "--application", "shpo", "--json").json == {"environments": []}
+
+
+def test_a_broken_config_is_only_warned_of_where_it_is_not_needed(served: Served, shop: Path, run: Run) -> None:
+    (shop / ".elasticbeanstalk").mkdir()
+    (shop / ".elasticbeanstalk/config.yml").write_text("a: [")
+    for command in (["list"], ["status"], ["status", "shop-dev"], ["terminate", "shop-dev", "--yes"]):
+        done = run(*command)
+        assert done.status == 0, done.err
+        assert "shop-dev" in done.out
+        assert ("Warning: " in done.err) == (command != ["status", "shop-dev"])
+    assert run("open").status == 3
+
+
 def test_releases(served: Served, run: Run) -> None:
     lines = run("releases").out.splitlines()
     assert lines[1].split() == ["*", "7", "v1", "2026-11-02", "12:00:00", "2026-11-02", "12:00:00", "abcdef01"]
@@ -85,11 +104,18 @@ def test_open_prints_the_url(served: Served, run: Run) -> None:
     assert run("open", "--json").json["url"] == "http://shop-dev.localhost:8080"
 
 
+def test_no_default_environment_for_a_branch(
+    served: Served, toy: Toy, shop: Path, git: Callable[..., str], run: Run
+) -> None:
+    toy.add_environment("shop-live")
+    assert "This folder has no default environment for the branch main." in run("open").err
+
+
 def test_no_default_environment(served: Served, toy: Toy, run: Run) -> None:
     toy.add_environment("shop-live")
     done = run("open")
     assert done.status == 2
-    assert "no default environment (branch default)" in done.err
+    assert done.err.startswith("Error: This folder has no default environment.\n")
     assert "Name one of: shop-dev, shop-live." in done.err
 
 
@@ -119,6 +145,8 @@ def test_rollback_asks_at_a_terminal(served: Served, toy: Toy, at_terminal: Run)
     assert refused.status == 3
     assert "Roll back? [Y/n]" in refused.out
     assert len(toy.called("RollbackEnvironment")) == 1
+    assert at_terminal("rollback", types="").status == 3  # Ctrl-D
+    assert len(toy.called("RollbackEnvironment")) == 2
     assert at_terminal("rollback", types="\n").status == 0
     assert "Roll back?" not in at_terminal("rollback", "--yes").out
 
@@ -135,7 +163,44 @@ def test_rollback_of_a_busy_environment(served: Served, toy: Toy, run: Run) -> N
     done = run("rollback")
     assert done.status == 3
     assert "Must be Ready." in done.err
-    assert "beanpole abort" in done.err
+    assert "beanpole abort shop-dev" in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "remedy"),
+    [
+        (
+            ["rollback"],
+            "Environment named shop-dev has no earlier release that passed and differs from what is running.",
+            "`beanpole releases shop-dev` shows those that it has.",
+        ),
+        (
+            ["rollback", "--to", "99"],
+            "Environment named shop-dev has no release 99.",
+            "`beanpole releases shop-dev` shows those that it has.",
+        ),
+        (
+            ["abort"],
+            "Environment named shop-dev has no operation in progress that can be aborted.",
+            "`beanpole status shop-dev` shows how it is.",
+        ),
+        (
+            ["abort"],
+            "The update of environment shop-dev is being reverted already.",
+            "Follow it with `beanpole events -f shop-dev`.",
+        ),
+    ],
+)
+def test_what_is_in_no_state_for_it(
+    served: Served, toy: Toy, run: Run, command: list[str], message: str, remedy: str
+) -> None:
+    toy.frames = [frame("forward", "running", "waiting")]
+    toy.at_look[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    assert run("scale", "3").status == 130
+    toy.refuses = message
+    done = run(*command)
+    assert done.status == 3
+    assert done.err.endswith(f"Error: {message}\nRemedy: {remedy}\n")
 
 
 def test_abort_sees_it_go_back(served: Served, toy: Toy, run: Run) -> None:
@@ -169,6 +234,31 @@ def test_scale(served: Served, toy: Toy, run: Run) -> None:
     assert {each["OptionName"]: each["Value"] for each in update["OptionSettings"]} == {"MinSize": "3", "MaxSize": "3"}
     assert "shop-dev has 2 instances already: nothing was touched." in run("scale", "2").out
     assert run("scale", "none").status == 2
+
+
+def test_scaling_a_busy_environment_names_it_in_the_remedy(served: Served, toy: Toy, run: Run) -> None:
+    toy.environments["shop-dev"]["Status"] = "Updating"
+    done = run("scale", "3")
+    assert done.status == 3
+    assert "`beanpole abort shop-dev`" in done.err
+
+
+def test_more_instances_than_the_machine_has_processors_for(
+    served: Served, toy: Toy, run: Run, at_terminal: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd, "cpus", lambda: 2)
+    done = run("scale", "9")
+    assert done.status == 2
+    assert "9 instances are more than 4 for each of the 2 CPUs of this machine" in done.err
+    assert "Say --yes" in done.err
+    assert at_terminal("scale", "9", types="n\n").status == 3
+    assert not toy.called("UpdateEnvironment")
+    assert run("scale", "8").status == 0
+    agreed = run("scale", "9", "--yes")
+    assert agreed.status == 0
+    assert "Warning: 9 instances are more" in agreed.err
+    toy.settings["shop-dev"]["aws:autoscaling:asg", "MinSize"] = "20"
+    assert run("scale", "15").status == 0  # fewer than there are
 
 
 def test_an_operation_that_had_nothing_to_do(
@@ -369,6 +459,43 @@ def test_remote_control_plane_without_keys(served: Served, run: Run, monkeypatch
         assert "Remedy: " in done.err
 
 
+def test_variables_of_a_control_plane_that_was_stopped(
+    served: Served, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", served.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY.id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY.secret)
+    served.stop()
+    done = run("list")
+    assert done.status == 4
+    assert "Remedy: Start it with `beanpole up --detach`" in done.err
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(served: Served, shop: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "beanpole.cli", "status"]
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_ctrl_c_leaves_a_clean_line(served: Served, toy: Toy, at_terminal: Run) -> None:
+    toy.say("r", "shop-dev", "Before.")
+    original, looks = Events.latest, iter(range(100))
+
+    def latest(events: Events, count: int | None = None) -> object:
+        if next(looks) == 1:
+            raise KeyboardInterrupt
+        return original(events, count)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Events, "latest", latest)
+        done = at_terminal("events", "-f")
+    assert done.status == 130
+    assert done.out.endswith("Before.\n\n")
+
+
 def test_wrong_keys_in_the_home(served: Served, run: Run) -> None:
     served.home.credentials.write_text("[default]\naws_access_key_id = X\naws_secret_access_key = Y\n")
     done = run("list")
@@ -420,6 +547,18 @@ def test_eb_gets_every_word_and_our_keys(served: Served, shop: Path, tmp_path: P
     assert done.returncode == 7
 
 
+@pytest.mark.parametrize("words", [["--help"], ["create", "-h"], ["--version"]])
+def test_eb_needs_no_control_plane_to_explain_itself(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    fake_eb(tmp_path)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "beanpole.cli", "--home", str(tmp_path / "none"), "eb", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.stdout.splitlines()[: len(words)] == words
+    assert done.returncode == 7
+
+
 def test_eb_warns_of_a_profile_that_outranks_our_keys(served: Served, shop: Path, tmp_path: Path) -> None:
     fake_eb(tmp_path)
     (shop / ".elasticbeanstalk").mkdir()
@@ -445,6 +584,7 @@ def test_version_and_help(run: Run) -> None:
     assert run("version").out == run("--version").out
     assert run("version", "--json").json == {"version": run("version").out.split()[1]}
     assert "Exit status: 0 done" in run("--help").out
+    assert "with its instances; else all of them" in " ".join(run("status", "--help").out.split())
     assert run("frobnicate").status == 2
     assert run("--home").status == 2
 

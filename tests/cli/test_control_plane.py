@@ -15,7 +15,7 @@ import pytest
 
 from beanpole.cli.holder import holder_of
 from beanpole.cli.leftovers import leftovers
-from beanpole.home import Home
+from beanpole.home import Home, HomeUnusable
 
 FAKES = Path(__file__).with_name("fakes")
 
@@ -105,14 +105,44 @@ def test_a_start_that_dies_shows_its_last_words(home: Home, beanpole: Beanpole) 
     assert str(home.log) in failed.stderr
 
 
-def test_a_home_that_cannot_be_used(home: Home, beanpole: Beanpole) -> None:
-    home.root.write_text("a file is in the way")
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_home_that_is_a_file(tmp_path: Path, beanpole: Beanpole, below: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    for command in (["up", "--detach"], ["up"], ["down"], ["status"]):
+        failed = beanpole(*command, "--home", str(file / below))
+        assert failed.returncode == (4 if command == ["status"] else 3)
+        assert f"cannot be used: {file} is a file, not a folder.\nRemedy: Name another home" in failed.stderr
+
+
+def test_a_home_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(HomeUnusable, match="file is a file, not a folder"):
+        Home(tmp_path / "file" / "home").make()
+
+
+def test_the_next_start_is_where_the_last_one_was(home: Home, beanpole: Beanpole) -> None:
+    first = beanpole("up", "--detach", "--api-port", "0", "--port", "8097", "--json")
+    assert first.returncode == 0, first.stderr
+    assert "moves" not in first.stderr
+    api = json.loads(first.stdout)["api"]
+    assert beanpole("down").returncode == 0
+    again = beanpole("up", "--detach", "--json")
+    assert json.loads(again.stdout)["balancer"] == "http://127.0.0.1:8097"
+    assert json.loads(again.stdout)["api"] == api
+    assert "moves" not in again.stderr
+    assert beanpole("down").returncode == 0
+    moved = beanpole("up", "--detach", "--port", "8098")
+    assert "The balancer moves from port 8097 to 8098, and with it every URL." in moved.stdout
+
+
+def test_ports_that_cannot_be_read_are_not_guessed(home: Home, beanpole: Beanpole) -> None:
+    home.make()
+    home.ports.write_text("nonsense")
     failed = beanpole("up", "--detach")
     assert failed.returncode == 1
-    assert "cannot be" in failed.stderr
-    assert "--home" in failed.stderr
-    assert "Traceback" not in failed.stderr
-    assert beanpole("down").returncode == 0
+    assert f"{home.ports} cannot be read" in failed.stderr
+    assert "say --port and --api-port once more" in failed.stderr
 
 
 def test_in_the_foreground_until_interrupted(home: Home) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy_api import INSTANCES, Run, Served, Toy, frame, going_well, going_wrong
+from toy_api import INSTANCES, Run, Served, Toy, deployed_before, frame, going_well, going_wrong
 
-from beanpole.cli import follow
+from beanpole.cli import crowd, follow, workspace
 from beanpole.cli.client import Api
 
 PLAN = {
@@ -110,24 +110,24 @@ def test_next_version_shows_the_plan_first_and_each_change_once(served: Served, 
     done = run("deploy", "--policy", "all-at-once")
     assert done.status == 0
     lines = done.out.splitlines()
-    planned = lines.index("Plan: Rolling, 1 steps on 2 instances")
+    planned = lines.index("Plan: Rolling, 1 step on 2 instances")
     assert "Setting aws:elasticbeanstalk:command DeploymentPolicy: AllAtOnce" in lines[:planned]
     followed = [line[10:].split("  ")[0] + "|" + line[19:].strip() for line in lines[planned:] if line[2:3] == ":"]
     assert followed == [
+        "INFO|update is starting.",
         "running|Bring bundle and dependencies to 2 instances",
         "running|i-1",
         "running|i-2",
-        "INFO|update is starting.",
         "done|i-1",
         "done|i-2",
         "done|Bring bundle and dependencies to 2 instances",
         "running|Start the new release and switch (batch 1 of 1: 2 instances)",
         "running|i-1",
         "running|i-2",
+        "INFO|That was it.",
         "done|i-1",
         "done|i-2",
         "done|Start the new release and switch (batch 1 of 1: 2 instances)",
-        "INFO|That was it.",
     ]
 
 
@@ -147,7 +147,7 @@ def test_only_settings_that_differ_are_sent(served: Served, toy: Toy, shop: Path
 
 
 def test_failure_names_cause_and_remedy(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.frames = going_wrong()
     done = run("deploy", "--json")
     assert done.status == 1
@@ -162,7 +162,7 @@ def test_failure_names_cause_and_remedy(served: Served, toy: Toy, shop: Path, ru
 
 
 def test_abort_by_somebody_else_is_a_failure(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.frames = going_wrong("aborted")
     done = run("deploy")
     assert done.status == 1
@@ -170,7 +170,7 @@ def test_abort_by_somebody_else_is_a_failure(served: Served, toy: Toy, shop: Pat
 
 
 def test_downtime_wants_consent(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.plan = DOWNTIME
     refused = run("deploy", "--yes")
     assert refused.status == 3
@@ -182,14 +182,14 @@ def test_downtime_wants_consent(served: Served, toy: Toy, shop: Path, run: Run) 
 
 
 def test_downtime_can_be_agreed_to_once_for_all(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.settings["shop-dev"]["beanpole:deployment", "AllowDowntime"] = "true"
     toy.plan = DOWNTIME
     assert run("deploy").status == 0
 
 
 def test_downtime_is_asked_about_at_a_terminal(served: Served, toy: Toy, shop: Path, at_terminal: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.plan = DOWNTIME
     done = at_terminal("deploy", types="n\n")
     assert done.status == 3
@@ -198,23 +198,157 @@ def test_downtime_is_asked_about_at_a_terminal(served: Served, toy: Toy, shop: P
 
 
 def test_rehearsal_leaves_nothing_behind(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.plan = PLAN
+    remembered = (shop / ".elasticbeanstalk/config.yml").read_text()
     done = run("deploy", "--dry-run")
     assert done.status == 0
     assert "  1. Bring bundle and dependencies" in done.out
     assert toy.versions["shop"] == {}
     assert not toy.called("UpdateEnvironment")
-    assert not (shop / ".elasticbeanstalk").exists()
+    assert (shop / ".elasticbeanstalk/config.yml").read_text() == remembered
+
+
+STRANGE = "The environment shop-dev exists already, and this folder has not deployed to it"
+
+
+def test_an_environment_of_another_folder_of_the_same_name_is_not_replaced(
+    served: Served, toy: Toy, shop: Path, run: Run
+) -> None:
+    toy.add_environment("shop-dev")
+    for words in (["deploy"], ["deploy", "--dry-run"], ["deploy", "--yes"]):
+        done = run(*words)
+        assert done.status == 3
+        assert done.err == f"Error: {STRANGE}.\nRemedy: Say --environment shop-dev, or --application another.\n"
+    assert not toy.objects
+    assert not toy.called("UpdateEnvironment")
+    assert run("deploy", "--environment", "shop-dev").status == 0
+    assert "nothing was touched" in run("deploy").out  # the folder remembers it now
+
+
+def test_whoever_names_the_application_means_its_environment(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    toy.add_environment("shop-dev")
+    assert run("deploy", "--application", "shop").status == 0
+    assert len(toy.called("UpdateEnvironment")) == 1
+
+
+def test_an_environment_of_another_folder_is_asked_about_at_a_terminal(
+    served: Served, toy: Toy, shop: Path, at_terminal: Run
+) -> None:
+    toy.add_environment("shop-dev")
+    toy.plan = PLAN
+    rehearsed = at_terminal("deploy", "--dry-run")
+    assert rehearsed.status == 0
+    assert f"{STRANGE}: a deployment asks first." in rehearsed.out
+    for answer in ("", "n\n", "\n"):
+        assert at_terminal("deploy", types=answer).status == 3
+    assert not toy.called("UpdateEnvironment")
+    agreed = at_terminal("deploy", types="y\n")
+    assert f"{STRANGE}. Deploy to it all the same? [y/N]" in agreed.out
+    assert agreed.status == 0
+
+
+def test_a_new_branch_does_not_deploy_to_the_environment_of_another(
+    served: Served, toy: Toy, shop: Path, git: Callable[..., str], run: Run
+) -> None:
+    first(run)
+    toy.add_environment("shop-live")
+    git("checkout", "-q", "-b", "feature")
+    assert "no default environment for the branch feature" in run("open").err
+    for words in (["deploy"], ["deploy", "--dry-run"]):
+        done = run(*words)
+        assert done.status == 3
+        assert "and the branch feature of this folder has not deployed to it" in done.err
+
+
+@pytest.mark.parametrize(("words", "remedy"), [([], "--application"), (["--application", "東京"], "--environment")])
+def test_a_folder_of_whose_name_nothing_can_be_made(
+    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], remedy: str
+) -> None:
+    shop.rename(shop.with_name("東京"))
+    monkeypatch.chdir(shop.with_name("東京"))
+    done = run("deploy", *words)
+    assert done.status == 2
+    assert f"Remedy: Say {remedy} NAME." in done.err
+    assert not toy.objects
+
+
+def test_a_folder_that_cannot_be_written_is_only_warned_of(
+    served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(workspace, "_replace", refuse)
+    done = run("deploy")
+    assert done.status == 0
+    assert "config.yml cannot be written: Permission denied." in done.err
+    assert "The next deployment of this folder needs --environment shop-dev." in done.err
+    assert "shop-dev is up" in done.out
+
+
+def test_more_instances_than_the_machine_has_processors_for(
+    served: Served, toy: Toy, shop: Path, run: Run, at_terminal: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd, "cpus", lambda: 1)
+    words = "999 instances are more than 4 for each of the 1 CPUs of this machine"
+    done = run("deploy", "--instances", "999")
+    assert done.status == 2
+    assert f"Error: {words}" in done.err
+    rehearsed = run("deploy", "--instances", "999", "--dry-run")
+    assert rehearsed.status == 0
+    assert f"Warning: {words}" in rehearsed.err
+    assert at_terminal("deploy", "--instances", "999", types="").status == 3
+    assert not toy.objects
+    assert run("deploy", "--instances", "999", "--yes").status == 0
+
+
+def test_one_file_is_one_file(served: Served, shop: Path, run: Run) -> None:
+    (shop / "requirements.txt").unlink()
+    assert run("deploy").out.startswith("1 file, ")
 
 
 def test_rehearsal_of_a_first_use(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    done = run("deploy", "--dry-run", "--json")
+    done = run("deploy", "--dry-run", "--json", "--instances", "2")
     assert done.status == 0
     assert done.json["environment"] == "shop-dev"
+    words = [step["words"] for step in done.json["plan"]["steps"]]
+    assert words[0] == "Launch 2 instances"
+    assert "Start the new release beside the old one and switch (batch 1 of 1: 2 instances)" in words
+    assert f"Plan: AllAtOnce, {len(words)} steps on 2 instances" in done.err
     assert "would create the environment shop-dev of the application shop (Python 3.12)" in done.err
     assert not toy.called("CreateEnvironment")
     assert not toy.objects
+
+
+def test_rehearsal_of_a_first_use_refuses_what_cannot_be_deployed(
+    served: Served, toy: Toy, shop: Path, run: Run
+) -> None:
+    (shop / "application.py").rename(shop / "app.py")
+    done = run("deploy", "--dry-run")
+    assert done.status == 1
+    assert "The source bundle cannot be deployed: The bundle has nothing to start: no Procfile" in done.err
+    assert "the bundle has app.py" in done.err
+    assert run("deploy", "--dry-run", "--option", "aws:autoscaling:asg:MinSize=many").status == 2
+    (shop / "Procfile").write_text("web: gunicorn app:app\n")
+    assert run("deploy", "--dry-run").status == 0
+    (shop / ".ebextensions").mkdir()
+    (shop / ".ebextensions/a.config").write_text("option_settings: [")
+    broken = run("deploy", "--dry-run")
+    assert broken.status == 1
+    assert "a.config" in broken.err
+    assert not toy.objects
+
+
+def test_rehearsal_of_a_first_use_looks_into_a_zip(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    with zipfile.ZipFile(shop / "built.zip", "w") as archive:
+        archive.writestr("README", "Nothing else.\n")
+    assert "nothing to start" in run("deploy", "--dry-run", "built.zip").err
+    with zipfile.ZipFile(shop / "built.zip", "w") as archive:
+        archive.writestr("Procfile", "web: true\n")
+    assert run("deploy", "--dry-run", "built.zip").status == 0
+    (shop / "built.zip").write_text("no zip")
+    assert "is not a zip" in run("deploy", "--dry-run", "built.zip").err
 
 
 def test_uncommitted_changes_are_part_of_it_and_said(
@@ -253,7 +387,7 @@ def test_a_label_stands_for_one_content(served: Served, toy: Toy, shop: Path, ru
 
 
 def test_busy_environment(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev", Status="Updating")
+    deployed_before(toy, shop, Status="Updating")
     done = run("deploy")
     assert done.status == 3
     assert "busy: Updating" in done.err
@@ -269,7 +403,7 @@ def test_environment_of_another_application(served: Served, toy: Toy, shop: Path
 
 
 def test_settings_that_the_api_refuses_are_wrong_usage(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     done = run("deploy", "--option", "a:b:Nonsense=1")
     assert done.status == 2
     assert "Error: Configuration validation exception: Nonsense." in done.err
@@ -282,6 +416,7 @@ def test_settings_that_the_api_refuses_are_wrong_usage(served: Served, toy: Toy,
         (["--option", "Name=1"], "--option takes NAMESPACE:NAME=VALUE"),
         (["--environment", "x"], "'x' is no name for an environment"),
         (["--application", "a/b"], "'a/b' is no name for an application"),
+        (["--label", "a/b"], "'a/b' is no label for a version"),
         (["--policy", "immutable"], "immutable"),
         (["--instances", "0"], "--instances"),
         (["nowhere"], "There is no folder nowhere."),
@@ -316,6 +451,7 @@ def test_an_artifact_is_sent_as_it_is(served: Served, toy: Toy, shop: Path, run:
         archive.writestr("Procfile", "web: true\n")
     first(run, str(artifact))
     assert list(toy.objects.values()) == [artifact.read_bytes()]
+    assert toy.called("CreateEnvironment")[0]["EnvironmentName"] == "built-dev"
     known = shop / ".elasticbeanstalk/config.yml"
     known.write_text(known.read_text() + "deploy:\n  artifact: built.zip\n")
     assert "nothing was touched" in run("deploy").out
@@ -324,7 +460,7 @@ def test_an_artifact_is_sent_as_it_is(served: Served, toy: Toy, shop: Path, run:
 def test_survives_a_restart_of_the_control_plane(
     served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     noticed = threading.Event()
     look_again = Api.forget_endpoint
 
@@ -358,7 +494,7 @@ def test_survives_a_restart_of_the_control_plane(
 def test_gives_up_when_the_control_plane_stays_away(
     served: Served, toy: Toy, shop: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.frames = [frame("forward", "running", "waiting")]
     monkeypatch.setattr(follow, "PATIENCE", 0.05)
     thread = threading.Thread(target=served.stop)
@@ -375,7 +511,7 @@ def test_gives_up_when_the_control_plane_stays_away(
 
 
 def test_ctrl_c_leaves_the_deployment_alone(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.frames = [frame("forward", "running", "waiting")]
     toy.at_look[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
     done = run("deploy")
@@ -387,7 +523,7 @@ def test_ctrl_c_leaves_the_deployment_alone(served: Served, toy: Toy, shop: Path
 
 
 def test_limit_of_following(served: Served, toy: Toy, shop: Path, run: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.frames = [frame("forward", "running", "waiting")]
     done = run("deploy", "--timeout", "1")
     assert done.status == 1
@@ -395,7 +531,7 @@ def test_limit_of_following(served: Served, toy: Toy, shop: Path, run: Run) -> N
 
 
 def test_drawn_at_a_terminal(served: Served, toy: Toy, shop: Path, at_terminal: Run) -> None:
-    toy.add_environment("shop-dev")
+    deployed_before(toy, shop)
     toy.plan = PLAN
     toy.frames = going_wrong()
     done = at_terminal("deploy")

@@ -67,10 +67,10 @@ def test_steps_instances_and_progress() -> None:
         "  Stop-first: port 8000.\n"
         "✓ Bring bundle and dependencies\n"
         "● Start the new release\n"
-        "  ● i-2 ━━━━━━               waits until it listens\n"
+        "  ● i-2 ━━━───────── 3 of 10 waits until it listens\n"
         "  ✓ i-1\n"
         "○ Check that it stays well\n"
-        "━━━━━━━━━━━━━━━━━━━━                     3/6"
+        "━━━━━━━━━━━━━━━━━━━━──────────────────── 3/6"
     )
 
 
@@ -80,9 +80,9 @@ def test_failure_shows_what_was_printed_and_steers_nothing() -> None:
     assert found == (
         "Deploying v2 to shop-dev  7 s\n"
         "✗ Start the new release\n"
-        "  ✗ i-2  the process ended before it listened\n"
+        "  ✗ i-2 the process ended before it listened\n"
         "  ✓ i-1\n"
-        "━━━━━━━━━━━━━━━━━━━━                     1/2"
+        "━━━━━━━━━━━━━━━━━━━━──────────────────── 1/2"
     )
     assert rendered(blamed(BLAME), 110) == (
         "✗ Activate failed on i-2: the process ended before it listened (command: gunicorn app) with exit status 3.\n"
@@ -131,9 +131,9 @@ def test_lines_say_each_change_once() -> None:
     event = Event(NOON, "WARN", "Two\nlines")
     assert lines.changes(operation(waiting), [], NOON) == []
     assert lines.changes(operation(running), [event], NOON) == [
+        "12:00:00  WARN     Two lines",
         "12:00:00  running  Start",
         "12:00:00  running    i-1 starts",
-        "12:00:00  WARN     Two lines",
     ]
     assert lines.changes(operation(running), [], NOON) == []
     assert lines.changes(operation(done), [], NOON) == [
@@ -142,6 +142,66 @@ def test_lines_say_each_change_once() -> None:
         "12:00:00  done     Start",
     ]
     assert lines.changes(operation(done), [], NOON) == []
+
+
+def test_lines_do_not_go_back_in_time() -> None:
+    lines = Lines()
+    ahead = Event(NOON + dt.timedelta(seconds=5), "INFO", "Said by a clock that is ahead.")
+    running = Step("f/a", "Start", "running", (Progress("i-1", "running", "checks passed in a row", 2, 5),))
+    done = Step("f/a", "Start", "done", (Progress("i-1", "done"),))
+    written = lines.changes(operation(running), [ahead], NOON) + lines.changes(operation(done), [], NOON)
+    assert written == [
+        "12:00:05  INFO     Said by a clock that is ahead.",
+        "12:00:05  running  Start",
+        "12:00:05  running    i-1 2 of 5 checks passed in a row",
+        "12:00:05  done       i-1",
+        "12:00:05  done     Start",
+    ]
+
+
+NAMES = ("i-0123456789abcdef0", "i-0123456789abcdef1", "i-0123456789abcdef2")
+
+
+def checking(*several: Progress) -> Operation:
+    words = "Check that it stays well (batch 1 of 1: 3 instances)"
+    long = "Start the new release beside the old one and switch (batch 1 of 1: 3 instances)"
+    done = tuple(Progress(name, "done") for name in NAMES)
+    return operation(Step("f/start", long, "done", done), Step("f/gate", words, "running", several))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_each_line_begins_with_its_mark_however_narrow_it_is(width: int) -> None:
+    words = "checks passed in a row; the last one was answered with status 200 after 0.004 s"
+    several = (Progress(NAMES[0], "running", words, 3, 5), Progress(NAMES[1], "running", words, 0, 5))
+    waiting = Progress(NAMES[2], "waiting")
+    lines = rendered(picture("Deploying v2 to shop-dev", checking(*several, waiting), 7.4), width).splitlines()
+    assert [line[:4].strip()[:1] for line in lines] == ["D", "✓", "●", "●", "●", "○", "━"]
+    assert [len(line) <= width for line in lines] == [True] * len(lines)
+    assert lines[2].startswith("● Check that it stays well (batch 1 of 1: 3 instances)")
+    assert lines[3].startswith(f"  ● {NAMES[0]} ━━━━━━━───── 3 of 5 checks passe")
+    assert lines[3].endswith("…") == (width < 120)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_picture_keeps_its_height_while_instances_work(width: int) -> None:
+    def height(*several: Progress) -> int:
+        return len(rendered(picture("Deploying", checking(*several), 7.4), width).splitlines())
+
+    starting = [Progress(name, "running", "waiting until web listens on port 20001 " * 3) for name in NAMES]
+    counting = [Progress(name, "running", "checks passed in a row", at, 5) for at, name in enumerate(NAMES)]
+    assert height(*starting) == height(*counting) == height(*(Progress(name, "waiting") for name in NAMES))
+
+
+def test_bars_are_cyan_while_it_goes_on_and_green_at_the_end() -> None:
+    def bar(*states: str) -> str:
+        out = io.StringIO()
+        step = Step("f/a", "Start", "waiting", tuple(Progress(f"i-{at}", state) for at, state in enumerate(states)))
+        console = Console(file=out, width=80, force_terminal=True, color_system="standard")
+        console.print(picture("Deploying", operation(step), 1))
+        return out.getvalue().splitlines()[-1]
+
+    assert bar("done", "running").startswith("\x1b[36m━")
+    assert bar("done", "done").startswith("\x1b[32m━")
 
 
 CHANGE = Change("shop-dev", "r", "Deploying", "shop-dev runs v2", "deployment")

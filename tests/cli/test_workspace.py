@@ -102,6 +102,30 @@ def test_a_file_that_cannot_be_understood_is_named(shop: Path, text: str) -> Non
         Workspace.at(shop)
 
 
+@pytest.mark.parametrize(
+    ("text", "where"), [("a: 1\nb: [\n", "line 3: "), ("a: 1\n\tb: 2\n", "line 2: "), ("a: \x00", "character 4: ")]
+)
+def test_the_place_of_the_mistake_is_named(shop: Path, text: str, where: str) -> None:
+    path = config(shop, text)
+    with pytest.raises(WrongState) as refused:
+        Workspace.at(shop)
+    assert refused.value.cause.startswith(f"{path} is not YAML: {where}")
+    assert "unicode string" not in refused.value.cause
+
+
+def test_what_cannot_be_understood_is_no_reason_to_fail_where_it_is_not_needed(shop: Path) -> None:
+    path = config(shop, "a: [")
+    said: list[str] = []
+    found = Workspace.nearby(shop, said.append)
+    assert found.environment is None
+    assert not found.forget("shop-dev")
+    assert path.read_text() == "a: ["
+    assert said == [
+        f"Warning: {path} is not YAML: line 1: while parsing a flow node, expected the node content, but "
+        "found '<stream end>'. Correct it, or delete it and deploy again."
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "global:\nbranch-defaults:\n", "global: 3\nbranch-defaults: {default: null}\n"])
 def test_empty_sections_are_filled(shop: Path, text: str) -> None:
     config(shop, text)

@@ -124,6 +124,8 @@ class Toy:
     """What to do when an operation is looked at for the so-maniest time, before it answers."""
     forget_operations: bool = False
     """Operations are begun and nothing is known of them."""
+    refuses: str = ""
+    """The sentence with which rollbacks and aborts are refused."""
     logs: list[list[dict[str, str]]] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
 
@@ -260,6 +262,7 @@ class Toy:
         return self.begin(call, call.params["EnvironmentName"], "update", call.params.get("VersionLabel"))
 
     def _abort(self, call: Call) -> None:
+        self._refuse()
         running = self.operations[-1]
         running.frames, running.seen = going_wrong("aborted"), 1
 
@@ -312,7 +315,12 @@ class Toy:
             **now,
         }
 
+    def _refuse(self) -> None:
+        if self.refuses:
+            raise AwsError("InvalidParameterValue", self.refuses)
+
     def _rollback(self, call: Call) -> dict[str, Any]:
+        self._refuse()
         name = call.params["EnvironmentName"]
         proposed = {
             "Release": call.params.get("ReleaseNumber", 3),
@@ -357,6 +365,14 @@ class Toy:
 
     def _resources(self, call: Call) -> dict[str, Any]:
         return {"EnvironmentResources": {"Instances": [{"Id": name} for name in INSTANCES]}}
+
+
+def deployed_before(toy: Toy, folder: Path, **more: Any) -> None:
+    """The environment shop-dev, and a folder that remembers it."""
+    toy.add_environment("shop-dev", **more)
+    path = folder / ".elasticbeanstalk/config.yml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("branch-defaults: {default: {environment: shop-dev}}\nglobal: {application_name: shop}\n")
 
 
 class ToyObjects:

@@ -113,7 +113,7 @@ def test_settings(site: Site, tmp_path: Path) -> None:
     assert "ERROR: ServiceError - Configuration validation exception: " in name.text
     assert "OptionName: 'A NAME'" in name.text
     wrong = folder.eb("config", stdin="OptionSettings: [", expected=4)
-    assert "is not YAML" in wrong.text
+    assert "SourceContents, line 1: not valid YAML" in wrong.text
     assert site.environment()["Status"] == "Ready"
     assert properties(folder) == ["FROM = a file", "LEVEL = 4"], "what was refused has changed something"
 

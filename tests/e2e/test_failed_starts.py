@@ -93,7 +93,7 @@ def test_a_home_that_is_a_file(idle: Site, below: str) -> None:
     file = idle.root / "file"
     file.write_text("precious")
     said = attempt(file / below, idle.api_port, idle.port)
-    assert said.startswith(f"the home {file / below} cannot be written: ")
+    assert said.startswith(f"the home {file / below} cannot be used: {file} is a file, not a folder. ")
     assert "--home" in said
     assert file.read_text() == "precious"
 

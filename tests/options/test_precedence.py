@@ -223,7 +223,7 @@ def test_stored_values_always_hide_file_values(stored: list[Setting], files: lis
         ("nightly.aws:autoscaling:scheduledaction", "", ("aws:autoscaling:scheduledaction", "MinSize", "nightly")),
         ("aws:autoscaling:scheduledaction", "nightly", ("aws:autoscaling:scheduledaction", "MinSize", "nightly")),
         (ASG, "AWSEBAutoScalingGroup", (ASG, "MinSize", "")),
-        ("", "", (PROPERTIES, "MinSize", "")),
+        ("", "", ("", "MinSize", "")),
     ],
 )
 def test_how_clients_spell_a_setting(namespace: str, resource: str, key: tuple[str, str, str]) -> None:

@@ -77,6 +77,11 @@ def test_single_instance_with_a_batch_size_passes() -> None:
     assert problems((ENVIRONMENT, "EnvironmentType", "SingleInstance"), (COMMAND, "BatchSize", "30")) == []
 
 
+PATH_RULE = "The path of a health check starts with / and has ASCII characters without spaces"
+MATCHER_RULE = "Status codes are written as 200, as 200,204 or as 200-299, within 100-599"
+APPLICATION = "aws:elasticbeanstalk:application"
+
+
 @pytest.mark.parametrize(
     ("namespace", "name", "value", "reason"),
     [
@@ -98,7 +103,12 @@ def test_single_instance_with_a_batch_size_passes() -> None:
         (COMMAND, "BatchSize", "101", "Value is greater than maximum allowed value: 100"),
         (ROLLING, "PauseTime", "PT2H", "Value should not be longer than an hour"),
         (ROLLING, "Timeout", "PT1M", "Value should be between 5 minutes to an hour"),
-        (PROCESS, "HealthCheckPath", "health", "The path of a health check starts with /"),
+        (PROCESS, "HealthCheckPath", "health", PATH_RULE),
+        (PROCESS, "HealthCheckPath", "/a b", PATH_RULE),
+        (PROCESS, "HealthCheckPath", "/\u00e9", PATH_RULE),
+        (APPLICATION, "Application Healthcheck URL", "HTTP:80/a b", PATH_RULE),
+        (PROCESS, "MatcherHTTPCode", "600", MATCHER_RULE),
+        (PROCESS, "MatcherHTTPCode", "300-200", MATCHER_RULE),
         (PROCESS, "HealthCheckTimeout", "15", "HealthCheckTimeout must be less than HealthCheckInterval"),
         ("aws:ec2:vpc", "VPCId", "vpc-1", "Specify the subnets for the VPC."),
         (

@@ -17,6 +17,7 @@ from beanpole.policies.plan import (
     Plan,
     Preflight,
     Prepare,
+    Register,
     Terminate,
     UnknownPlan,
     decode,
@@ -117,6 +118,22 @@ def test_the_way_back_moves_exactly_those_that_are_astray(digests):
     moved = [slot for step in plan.steps if isinstance(step, Activate) for slot in step.slots]
     assert moved == [member.id for member in members if member.digest != OLD]
     assert not {Fetch, Once, Prepare, Preflight} & set(kinds(plan))
+
+
+@given(st.lists(st.sampled_from([None, OLD, NEW]), min_size=1, max_size=12), st.data())
+def test_the_way_back_touches_nothing_on_instances_where_nothing_was_started(digests, data):
+    members = tuple(Member(f"i-{number}", digest) for number, digest in enumerate(digests))
+    touched = frozenset(data.draw(st.sets(st.sampled_from([member.id for member in members]))))
+    plan = rollback.plan(members, (), Target(OLD, prepare=False), touched=touched)
+    concerned = {slot for step in plan.steps for slot in step.slots}
+    assert concerned == touched | {member.id for member in members if member.digest != OLD}
+
+
+def test_the_former_health_check_comes_back_after_the_release_and_before_anything_is_stopped():
+    members = (Member("i-1", NEW), Member("i-2", OLD))
+    plan = rollback.plan(members, (), Target(OLD, prepare=False), touched=frozenset({"i-1"}), checks=True)
+    assert [type(step) for step in plan.steps] == [Activate, Gate, Finish, Register, Drain]
+    assert next(step for step in plan.steps if isinstance(step, Register)).slots == ("i-1", "i-2")
 
 
 def test_the_way_back_of_a_stop_first_release_starts_with_the_dead_and_keeps_half_of_the_living():

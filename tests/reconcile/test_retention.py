@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from beanpole.operations.release import Content, Process, encode
-from beanpole.reconcile.retention import YOUNG, Retention
+from beanpole.reconcile.retention import AUDIT_KEPT_MS, YOUNG, Retention
 from beanpole.store import applications, environments
 from beanpole.store.applications import Application, Version
 from beanpole.store.blobs import Blobs
 from beanpole.store.bundles import File, Manifest
 from beanpole.store.database import Database
 from beanpole.store.environments import Environment
+from beanpole.store.schema import audit as audit_table
 
 
 class Layers:
@@ -94,3 +97,49 @@ def test_a_second_clean_up_finds_nothing_to_do(store: Any) -> None:
     before = sorted(store.blobs.root.rglob("*"))
     clean_up(store)
     assert sorted(store.blobs.root.rglob("*")) == before
+
+
+class Taken(Blobs):
+    """A store in which a new bundle takes every blob just after retention looked at its age."""
+
+    def listed(self, now: float) -> Iterator[tuple[str, float]]:
+        for digest, age in super().listed(now):
+            assert self.touch(digest)
+            yield digest, age
+
+
+def test_what_a_version_takes_while_the_clean_up_runs_stays(store: Any) -> None:
+    manifest, member = bundle(store.blobs, b"of a version that was deleted, and comes again")
+    store.blobs = Taken(store.blobs.root)
+    clean_up(store)
+    assert store.blobs.has(manifest)
+    assert store.blobs.has(member)
+
+
+def called(store: Any, at: int, count: int = 1) -> None:
+    with store.database.write() as db:
+        words = dict.fromkeys(("user", "source", "service", "operation", "subject", "request_id", "outcome"), "x")
+        db.execute(sa.insert(audit_table), [{"at": at, **words} for _ in range(count)])
+
+
+def ids(store: Any) -> list[int]:
+    with store.database.read() as db:
+        return list(db.scalars(sa.select(audit_table.c.id).order_by(audit_table.c.id)))
+
+
+def test_the_audit_forgets_old_calls(store: Any) -> None:
+    now = store.database.now_ms()
+    called(store, now - AUDIT_KEPT_MS - 1000, 3)
+    called(store, now - AUDIT_KEPT_MS + 60_000, 2)
+    clean_up(store)
+    assert ids(store) == [4, 5]
+
+
+def test_the_audit_keeps_so_many_of_the_newest_calls(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beanpole.reconcile.retention.AUDIT_MOST", 3)
+    called(store, store.database.now_ms(), 3)
+    clean_up(store)
+    assert ids(store) == [1, 2, 3]
+    called(store, store.database.now_ms(), 2)
+    clean_up(store)
+    assert ids(store) == [3, 4, 5]

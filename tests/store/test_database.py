@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
-from beanpole.store import events, facts, operations
+from beanpole.store import events, facts, migrations, operations
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.events import Filter, Subject
 from beanpole.store.operations import Busy, Draft, LeaseLost
-from beanpole.store.schema import environment, metadata
+from beanpole.store.schema import environment, metadata, object_, upload
 
 
 @pytest.fixture
@@ -33,6 +35,24 @@ def test_a_store_is_private_and_opens_again(tmp_path: Path) -> None:
     first = facts.identity(Database.at(path), "local-1")
     assert path.stat().st_mode & 0o077 == 0
     assert facts.identity(Database.at(path), "elsewhere") == first
+
+
+def test_objects_of_an_older_store_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "beanpole.db"
+    older = Database(f"sqlite:///{path}")
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with older.write() as db:
+        config.attributes["connection"] = db
+        command.upgrade(config, "0001")
+    with older.write() as db:
+        db.exec_driver_sql("INSERT INTO bucket VALUES ('b', 0)")
+        db.exec_driver_sql("INSERT INTO object VALUES ('b', 'k', 'digest', 3, 'etag', 'text/plain', 7)")
+        db.exec_driver_sql("INSERT INTO upload VALUES ('u', 'b', 'k2', NULL, 7)")
+    older.close()
+    with Database.at(path).read() as db:
+        assert db.execute(sa.select(object_)).all() == [("b", "k", "digest", 3, "etag", "text/plain", 7, "{}")]
+        assert db.execute(sa.select(upload)).all() == [("u", "b", "k2", None, 7, "{}")]
 
 
 def test_a_store_of_a_newer_beanpole_is_not_touched(tmp_path: Path) -> None:

@@ -27,14 +27,17 @@ class EngineLog:
     def raw(self, data: bytes) -> None:
         """Output of a command, as it is."""
         with contextlib.suppress(OSError):  # a full disk must not end the command that writes
-            os.write(self._descriptor, data)
-        self._size += len(data)
-        if self._size > SIZE_LIMIT:
-            move_along(self._path, KEPT)
-            self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-            os.close(self._descriptor)
-            self._descriptor = self._open()
-            self._size = 0
+            # Only what was written counts: what was not must not push out what is in the rotated files.
+            self._size += os.write(self._descriptor, data)
+            if self._size > SIZE_LIMIT:
+                self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        move_along(self._path, KEPT)
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._size = 0  # also when there is no room for a new file: then the renamed one goes on for as long again
+        written, self._descriptor = self._descriptor, self._open()
+        os.close(written)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

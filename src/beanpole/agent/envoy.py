@@ -46,8 +46,8 @@ class BalancerRole:
         self._proxy.resume()
         await self._requests.start()
 
-    async def stop(self, processes: bool) -> None:
-        """Ends this role; Envoy goes on serving unless `processes`."""
+    async def stop(self, processes: bool, grace: float) -> None:
+        """Ends this role; Envoy goes on serving unless `processes`. It needs no grace of anybody's."""
         if self._settling is not None:
             self._settling.cancel()
             await asyncio.gather(self._settling, return_exceptions=True)

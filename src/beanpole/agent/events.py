@@ -26,7 +26,8 @@ class EventLog:
         self._events = self._load()
         self._lines = len(self._events)
         self._next = self._events[-1]["seq"] + 1 if self._events else 1
-        self._rewrite()
+        with contextlib.suppress(OSError):  # a full disk must not keep the agent from starting, which may make room
+            self._rewrite()
 
     def add(self, severity: str, message: str, detail: Optional[Dict[str, Any]] = None) -> int:
         """Records an event durably and returns its number. Severity: TRACE, DEBUG, INFO, WARN, ERROR or FATAL."""

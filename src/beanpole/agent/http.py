@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Awaitable, BinaryIO, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .fulldisk import REMEDY, is_full, words
+
 HEAD_LIMIT = 32 * 1024  # bytes of request line and headers: our clients send a few hundred
 BODY_LIMIT = 64 * 1024 * 1024  # bytes: a manifest of 200,000 files is about 30 MB
 IDLE_SECONDS = 600.0  # a kept-alive connection without a request
@@ -165,9 +167,16 @@ class Server:
             return await handler(matched)
         except HttpError as error:
             return _refusal(error)
+        except OSError as error:
+            if is_full(error):  # nobody's fault, and over as soon as there is room: 503 as for all that passes
+                return _refusal(HttpError(503, f"{request.method} {request.path} failed: {words(error)}. {REMEDY}"))
+            return self._fault(request, error)
         except Exception as error:  # the boundary: a fault of ours becomes an answer and a line in the agent's log
-            self.report(f"{request.method} {request.path}\n{traceback.format_exc()}")
-            return Response.of({"error": f"the agent failed inside: {type(error).__name__}: {error}"}, 500)
+            return self._fault(request, error)
+
+    def _fault(self, request: Request, error: Exception) -> Response:
+        self.report(f"{request.method} {request.path}\n{traceback.format_exc()}")
+        return Response.of({"error": f"the agent failed inside: {type(error).__name__}: {error}"}, 500)
 
     def _route(self, request: Request) -> Tuple[Handler, Request]:
         methods: List[str] = []

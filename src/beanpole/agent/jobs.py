@@ -7,6 +7,7 @@ which may be secret. Orders of an older epoch, or of another control plane, are 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import time
@@ -17,6 +18,7 @@ from urllib.parse import quote
 
 from . import durable
 from .failure import JobFailure
+from .fulldisk import REMEDY, is_full, words
 
 KEPT = 200  # records
 NAME_LIMIT = 150  # characters of a quoted key in a file name, which may have 255 bytes
@@ -106,7 +108,9 @@ class Authority:
             raise Refused(f"this home belongs to another control plane (store {known['store']})")
         self.store = store
         self.epoch: int = known["epoch"] if known is not None and known["store"] == store else 0
-        durable.write_json(self._path, {"store": store, "epoch": self.epoch})
+        present = {"store": store, "epoch": self.epoch}
+        if known != present:  # on a full disk, too, an agent must be able to start
+            durable.write_json(self._path, present)
 
     def admit(self, store: str, epoch: int) -> None:
         """Refused for another store or an older epoch; remembers a newer one, durably, before it returns."""
@@ -115,8 +119,8 @@ class Authority:
         if epoch < self.epoch:
             raise Refused("stale epoch")
         if epoch > self.epoch:
-            self.epoch = epoch
             durable.write_json(self._path, {"store": store, "epoch": epoch})
+            self.epoch = epoch
 
 
 class Jobs:
@@ -140,11 +144,15 @@ class Jobs:
             record = durable.read_json(path)
             if record is not None and record["state"] == RUNNING:
                 marks[str(record["key"])] = str(record["mark"])
-                durable.write_json(path, {**record, "state": INTERRUPTED})
+                with contextlib.suppress(OSError):  # a full disk; `find` tells it as interrupted all the same
+                    durable.write_json(path, {**record, "state": INTERRUPTED})
         return marks
 
     def put(self, key: str, kind: str, arguments: Mapping[str, Any], epoch: int) -> Dict[str, Any]:
-        """Starts the job, or answers what is known of it. KeyError for an unknown kind, Refused when the agent ends."""
+        """Starts the job, or answers what is known of it. KeyError for an unknown kind, Refused when the agent ends.
+
+        OSError when it cannot be written down: then it was not started and is not known, and may be put again.
+        """
         if self._closing:
             raise Refused("this agent is about to end")
         function = self._kinds[kind]
@@ -152,8 +160,8 @@ class Jobs:
         if known is not None and known["state"] != INTERRUPTED:
             return known
         job = Job(key, kind, arguments, f"{self._prefix}j-{os.urandom(8).hex()}", epoch)
-        self._live[key] = job
         self._save(job)
+        self._live[key] = job
         job.task = asyncio.get_running_loop().create_task(self._run(job, function))
         return job.view()
 
@@ -162,7 +170,10 @@ class Jobs:
         if live is not None:
             return live.view()
         record = durable.read_json(self._path(key))
-        return dict(record) if record is not None else None
+        if record is None:
+            return None
+        # What runs is live. This one was begun by an agent that died, or its beginning could not be made durable.
+        return {**record, "state": INTERRUPTED} if record["state"] == RUNNING else dict(record)
 
     async def wait(self, key: str, seconds: float, seen: Optional[int]) -> Optional[Dict[str, Any]]:
         live = self._live.get(key)
@@ -202,10 +213,14 @@ class Jobs:
             if not job.cancelled:
                 raise  # the agent ends; the record says "running", which is how the next one knows
             job.state = CANCELLED
+        except OSError as error:
+            if is_full(error):
+                job.error = JobFailure(job.kind, f"{job.kind} was not finished: {words(error)}", REMEDY).record()
+            else:
+                job.error = self._fault(job, error)
+            job.state = FAILED
         except Exception as error:  # the boundary: a fault of ours fails the job with all that is known
-            self._report(f"job {job.key}\n{traceback.format_exc()}")
-            message = f"the agent failed inside: {type(error).__name__}: {error}"
-            job.error, job.state = JobFailure(job.kind, message, "See agent.log on the instance.").record(), FAILED
+            job.error, job.state = self._fault(job, error), FAILED
         job.ended_at = time.time()
         try:
             self._save(job)
@@ -214,6 +229,11 @@ class Jobs:
         except OSError as error:  # a full disk, say: the outcome is known as long as this agent lives
             self._report(f"job {job.key} is {job.state}, which could not be written down: {error}")
         job.revise()
+
+    def _fault(self, job: Job, error: Exception) -> Dict[str, Any]:
+        self._report(f"job {job.key}\n{traceback.format_exc()}")
+        message = f"the agent failed inside: {type(error).__name__}: {error}"
+        return JobFailure(job.kind, message, "See agent.log on the instance.").record()
 
     def _save(self, job: Job) -> None:
         durable.write_json(self._path(job.key), job.view())

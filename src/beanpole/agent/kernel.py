@@ -105,6 +105,11 @@ class Kernel:
                     found[pid] = entry[len(MARK) + 1 :].decode("utf-8", "replace")
         return found
 
+    def stopped(self, pid: int) -> bool:
+        """Whether that process was stopped by a signal or a debugger, so that it does nothing until it is continued."""
+        fields = self._stat(pid)
+        return fields is not None and fields[0] in "Tt"
+
     def listening(self, pids: Iterable[int]) -> Optional[List[Tuple[str, int]]]:
         """(address, port) of each TCP socket on which one of the processes listens. None when that cannot be known."""
         listeners: Dict[str, Tuple[str, int]] = {}
@@ -123,8 +128,11 @@ class Kernel:
 
     def command(self, pid: int) -> str:
         """The command line of a process, shortened."""
-        words = self._bytes(f"{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        return words[:120]
+        return self.command_line(pid)[:120]
+
+    def command_line(self, pid: int) -> str:
+        """The words of a process's command line, joined by blanks; empty when it cannot be seen."""
+        return self._bytes(f"{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
     def resident(self, pids: Iterable[int]) -> int:
         """Bytes of memory that the processes hold together; shared pages count in each."""
@@ -144,10 +152,11 @@ class Kernel:
 
     def memory_available(self) -> int:
         """Bytes that new processes may take without swapping."""
-        for line in self._text("meminfo").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return 0
+        return self._memory("MemAvailable:")
+
+    def memory_total(self) -> int:
+        """Bytes of memory that this machine has."""
+        return self._memory("MemTotal:")
 
     def oom_kills(self) -> int:
         """How many processes the kernel killed for lack of memory since boot."""
@@ -173,6 +182,12 @@ class Kernel:
         finally:
             os.close(descriptor)
         return True
+
+    def _memory(self, name: str) -> int:
+        for line in self._text("meminfo").splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+        return 0
 
     def _pids(self) -> List[int]:
         with os.scandir(self._root) as entries:
@@ -249,9 +264,13 @@ class PsKernel(Kernel):
     def listening(self, pids: Iterable[int]) -> Optional[List[Tuple[str, int]]]:
         return None
 
-    def command(self, pid: int) -> str:
-        lines = self._ps("-o", "command=", "-p", str(pid))
-        return lines[0].strip()[:120] if lines else ""
+    def stopped(self, pid: int) -> bool:
+        lines = self._ps("-o", "stat=", "-p", str(pid))
+        return bool(lines) and lines[0].strip()[:1] == "T"
+
+    def command_line(self, pid: int) -> str:
+        lines = self._ps("-ww", "-o", "command=", "-p", str(pid))
+        return lines[0].strip() if lines else ""
 
     def resident(self, pids: Iterable[int]) -> int:
         names = ",".join(str(pid) for pid in pids)
@@ -267,6 +286,10 @@ class PsKernel(Kernel):
             if name in ("Pages free", "Pages inactive", "Pages speculative"):
                 pages += int(value.strip(" ."))
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def memory_total(self) -> int:
+        lines = self._lines(["/usr/sbin/sysctl", "-n", "hw.memsize"])
+        return int(lines[0]) if lines else 0
 
     def _ps(self, *words: str) -> List[str]:
         return self._lines(["/bin/ps", *words])

@@ -1,4 +1,5 @@
 """The agent's program: `agent.pyz run --home DIR --socket PATH --store STORE --role instance|balancer [--address IP]`.
+On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far ends of that.
 
 One agent per home. It ends at SIGTERM; what it started goes on, and the next agent finds it again.
 Exit statuses: 2 wrong arguments, 3 another agent serves this home or socket, 4 the home cannot be read or written,
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import gc
 import os
@@ -22,11 +24,13 @@ from typing import Any, Dict, List, Optional, Protocol
 from . import durable
 from .enginelog import EngineLog
 from .events import EventLog
-from .http import Request, Response, Routes, Server
+from .http import HttpError, Request, Response, Routes, Server
 from .jobs import Authority, Refused
 
 PROTOCOLS = (1, 1)  # oldest and newest version of the API that this agent speaks
 SOCKET_LIMIT = 100  # bytes of the socket's path: macOS takes 103, Linux 107
+SHUTDOWN_GRACE = 30.0  # seconds for processes when the agent is told to end them, and not how long they have
+GRACE_LIMIT = 3600.0  # seconds: as much as a setting can give to a process that ends
 SHUTDOWN_DELAY = 0.05  # seconds for the answer to POST /shutdown to leave before the agent does
 
 
@@ -43,7 +47,9 @@ class Role(Protocol):
 
     async def start(self) -> None: ...
 
-    async def stop(self, processes: bool) -> None: ...
+    async def stop(self, processes: bool, grace: float) -> None:
+        """Processes go on unless told otherwise; then they have `grace` seconds. May be called again."""
+        ...
 
     def routes(self) -> Routes: ...
 
@@ -73,14 +79,15 @@ class Agent:
         await self._role.start()
         server = Server(self._routes(), self._report)
         await server.start(listening)
-        durable.write_json(self._home / "agent.json", {**self._hello(), "socket": self._arguments.socket})
+        with contextlib.suppress(OSError):  # for people to look at; a full disk must not keep the agent from serving
+            durable.write_json(self._home / "agent.json", {**self._hello(), "socket": self._arguments.socket})
         # What the imports left is never freed: looking through it again and again costs time and unshares memory.
         gc.collect()
         gc.freeze()
         await self._over.wait()
         await server.stop()
         if not self._stopping:
-            await self._role.stop(processes=False)
+            await self._role.stop(processes=False, grace=SHUTDOWN_GRACE)
         self._log.line("Agent ends")
 
     def _make_role(self) -> Role:
@@ -118,9 +125,13 @@ class Agent:
         return Response.of({"events": self._events.after(int(request.number("after", 0, 0, 2**53)))})
 
     async def _shutdown(self, request: Request) -> Response:
-        """Answers when the processes have ended, if they shall, and just before the agent does."""
+        """{"processes", "grace": seconds}. Answers when the processes have ended, if they shall; then it ends, too."""
+        body = request.json()
+        grace = body.get("grace", SHUTDOWN_GRACE)
+        if isinstance(grace, bool) or not isinstance(grace, (int, float)) or grace != grace:
+            raise HttpError(400, "grace must be a number of seconds")
         self._stopping = True
-        await self._role.stop(request.json().get("processes") is True)
+        await self._role.stop(body.get("processes") is True, min(max(float(grace), 0.0), GRACE_LIMIT))
         asyncio.get_running_loop().call_later(SHUTDOWN_DELAY, self._over.set)
         return Response.of({"pid": os.getpid()})
 
@@ -136,7 +147,7 @@ def main(version: str = "source", words: Optional[List[str]] = None) -> int:
     """Runs the program. Its exit status."""
     arguments = _parser(version).parse_args(words)
     try:
-        return _run(arguments, version)
+        return int(arguments.begin(arguments, version))
     except Refusal as refusal:
         print(f"beanpole agent: {refusal}", file=sys.stderr)
         return refusal.status
@@ -175,6 +186,18 @@ async def _serve(arguments: argparse.Namespace, version: str, listening: socket.
         raise Refusal(5, f"{refusal}; --force makes it ours") from refusal
     except durable.Damaged as error:
         raise Refusal(4, str(error)) from error
+
+
+def _stdio(arguments: argparse.Namespace, version: str) -> int:
+    from .stdio import serve  # here, as for roles: no other command needs it
+
+    return serve(Path(arguments.folder), version)
+
+
+def _receive(arguments: argparse.Namespace, version: str) -> int:
+    from .receive import receive
+
+    return receive(Path(arguments.root))
 
 
 def _open_home(home: Path) -> None:
@@ -229,11 +252,19 @@ def _listen(path: Path) -> socket.socket:
 def _parser(version: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent", description="Runs beside a workload of Beanpole.")
     parser.add_argument("--version", action="version", version=version)
-    run = parser.add_subparsers(required=True, metavar="run").add_parser("run", help="serve one home until SIGTERM")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="serve one home until SIGTERM")
+    run.set_defaults(begin=_run)
     run.add_argument("--home", required=True, help="folder of this agent alone")
     run.add_argument("--socket", required=True, help=f"unix socket to serve, at most {SOCKET_LIMIT} bytes")
     run.add_argument("--store", required=True, help="identity of the control plane's store")
     run.add_argument("--role", required=True, choices=("instance", "balancer"))
     run.add_argument("--address", default="127.0.0.1", help="address of this instance")
     run.add_argument("--force", action="store_true", help="take over a home of another control plane")
+    stdio = commands.add_parser("stdio", help="join streams on stdin and stdout to the sockets of agents")
+    stdio.set_defaults(begin=_stdio)
+    stdio.add_argument("--folder", default="/run/beanpole", help="where those sockets are (default: %(default)s)")
+    receive = commands.add_parser("receive", help="take content-addressed files on stdin")
+    receive.set_defaults(begin=_receive)
+    receive.add_argument("--root", required=True, help="folder of those files")
     return parser

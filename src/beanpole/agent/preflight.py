@@ -11,7 +11,8 @@ from .jobs import Job
 
 
 async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Bytes free on disk and in memory, bytes that the running web process holds, cores, Python's version.
+    """Bytes free on disk and in memory, of the machine's whole memory, and held by the running web process; cores and
+    Python's version.
 
     `kept` are the releases that were committed once and are still here: they can be started as they are.
     """
@@ -19,6 +20,7 @@ async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
     return {
         "disk_free": instance.disk_free(),
         "memory_available": instance.kernel.memory_available(),
+        "memory_total": instance.kernel.memory_total(),
         "rss": instance.running_web(),
         "cpus": os.cpu_count() or 1,
         "python": sys.version.split()[0],

@@ -166,13 +166,14 @@ class Process:
         ours = self._child is not None or not self.alive or self._kernel.alive(self.identity)
         if self._over or not ours:
             return
-        group = self._kernel.group(self.identity.pid)
+        # All are looked for before anybody is told. To some programs a second SIGTERM says: at once, drop what you do;
+        # and what is started because of the first, to leave in good order, must get none at all.
+        strays = set(self._kernel.marked(self.mark)).difference(self._kernel.group(self.identity.pid))
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.identity.pid, number)
-        for pid in self._kernel.marked(self.mark):
-            if pid not in group:  # to some programs a second SIGTERM says: at once, drop what you do
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _begin(self) -> None:
         self._watch = self._loop.create_task(self._watching())

@@ -40,6 +40,7 @@ class Requests:
         self._offsets: Dict[int, int] = {}  # inode → bytes that are counted
         self._stored = 0.0
         self._changed = False
+        self._trouble = ""  # told last, so that a full disk is told once and not every few seconds
         self._lock: Optional[asyncio.Lock] = None
         self._task: "Optional[asyncio.Task[None]]" = None
 
@@ -65,8 +66,11 @@ class Requests:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         async with self._lock:
-            await asyncio.to_thread(self._read)
-            self._store()
+            try:
+                await asyncio.to_thread(self._read)
+                self._store()
+            except OSError as error:  # a full disk must not keep the agent from ending; the next one counts on
+                self._tell(f"the counts of requests cannot be written: {error}")
 
     async def since(self, after: int) -> Dict[str, Any]:
         """What ended in complete seconds later than `after`, and the totals of all that is in the logs by now."""
@@ -81,13 +85,19 @@ class Requests:
             try:
                 async with self._lock:
                     await asyncio.to_thread(self._read)
+                    await self._rotate()  # first: on a full disk this may make the room for the rest
                     if self._changed and time.monotonic() - self._stored > STORE_SECONDS:
                         self._store()
-                    await self._rotate()
+                        self._trouble = ""
             except OSError as error:
-                self._events.add("ERROR", f"the access log cannot be read: {error}")
+                self._tell(f"the access log cannot be counted: {error}")
                 await asyncio.sleep(STORE_SECONDS)
             await asyncio.sleep(READ_SECONDS)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._events.add("ERROR", trouble)
+        self._trouble = trouble
 
     def _read(self) -> None:
         """Counts whatever the files have more. Lines that are not complete yet wait for the next time."""
@@ -142,8 +152,8 @@ class Requests:
             except AdminError as error:
                 self._events.add("WARN", f"Envoy did not reopen its access log: {error}")
         for path in self._folder.glob("envoy-*.log"):
-            if path.stat().st_size > SIZE_LIMIT:
-                rotate(path)
+            if path.stat().st_size > SIZE_LIMIT and not rotate(path):
+                self._events.add("WARN", f"the disk is full: the lines of {path.name} are lost")
         settled = time.time() - SETTLED_SECONDS
         done = [path for path in self._files() if path not in writing and path.stat().st_mtime < settled]
         for path in sorted(done, key=lambda path: path.stat().st_mtime)[:-FILES_KEPT]:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Optional
 from .activation import start
 from .events import EventLog
 from .fetch import fetch, prepare
+from .fulldisk import REMEDY
 from .gate import gate
 from .http import HttpError, Request, Response, Routes
 from .instance import Instance
@@ -37,7 +38,6 @@ KINDS = {
 }
 WAIT_LIMIT = 60.0  # seconds that one long poll may take; clients ask again
 ROTATE_SAMPLES = 3  # samples between looks at the size of logs: every 30 s
-SHUTDOWN_GRACE = 30.0  # seconds for processes when the agent is told to end them
 
 
 class InstanceRole:
@@ -53,10 +53,13 @@ class InstanceRole:
         self._logs = Logs(home / "log")
         self._sampler = Sampler(instance.kernel)
         self._housekeeping: Optional["asyncio.Task[None]"] = None
+        self._ending = asyncio.Lock()
+        self._short_of_room = False
 
     async def start(self) -> None:
         """Takes over from an earlier agent; when this returns, what shall run is adopted or being started."""
         instance = self._instance
+        await self._rotate()  # first: on a full disk this may make the room that the rest needs
         interrupted = self._jobs.interrupted()
         await end_marked(instance.kernel, interrupted.values())
         await asyncio.to_thread(instance.releases.remove_unfinished)
@@ -64,14 +67,16 @@ class InstanceRole:
         await instance.undo.resume()
         self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
 
-    async def stop(self, processes: bool) -> None:
-        """Before the agent ends: jobs are interrupted; processes go on unless told otherwise."""
-        self._instance.closing = True
-        if self._housekeeping is not None:
-            self._housekeeping.cancel()
-        self._instance.undo.close()
-        await self._jobs.close()
-        await self._instance.supervisor.close(processes, SHUTDOWN_GRACE)
+    async def stop(self, processes: bool, grace: float) -> None:
+        """Before the agent ends: jobs are interrupted; processes go on unless told otherwise. May be called again."""
+        # One at a time: to some programs a second SIGTERM says: at once, drop what you do.
+        async with self._ending:
+            self._instance.closing = True
+            if self._housekeeping is not None:
+                self._housekeeping.cancel()
+            self._instance.undo.close()
+            await self._jobs.close()
+            await self._instance.supervisor.close(processes, grace)
 
     def routes(self) -> Routes:
         return {
@@ -124,14 +129,23 @@ class InstanceRole:
             }
         )
 
+    async def _rotate(self) -> None:
+        log = self._instance.log
+        try:
+            cut = await asyncio.to_thread(rotate_folder, self._home / "log")
+        except OSError as error:
+            log.line(f"Logs cannot be rotated: {error}", "WARN")
+            return
+        if cut and not self._short_of_room:
+            names = ", ".join(path.name for path in cut)
+            log.line(f"The disk is full: there was no room to keep the lines of {names}. {REMEDY}", "WARN")
+        self._short_of_room = bool(cut)
+
     async def _keep_house(self) -> None:
-        samples = 0
+        samples = 1
         while True:
             if samples % ROTATE_SAMPLES == 0:
-                try:
-                    await asyncio.to_thread(rotate_folder, self._home / "log")
-                except OSError as error:  # a full disk: the next look may find room
-                    self._instance.log.line(f"Logs cannot be rotated: {error}", "WARN")
+                await self._rotate()
             samples += 1
             await asyncio.sleep(SAMPLE_SECONDS)
             self._sampler.sample()

@@ -1,8 +1,10 @@
-"""Keeps log files of processes below 3 × 10 MB, while the processes go on writing, without losing a line.
+"""Keeps log files of processes at about 3 × 10 MB, while the processes go on writing, without losing a line.
 
 A process holds its log file open, so the file cannot be renamed away from it. Its beginning is copied to NAME.1 and
 then cut out of it: in one step of the filesystem where it can do that (ext4, XFS), else by truncating right after a
-last look, which leaves a writer some microseconds in which a line of its would be lost.
+last look, which leaves a writer some microseconds in which a line of its would be lost. Of a file that grew far beyond
+10 MB between two looks only the end is kept. On a full disk lines have to go, so that there is room again: the file is
+cut without a copy then, and what was rotated before stays.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import List
+
+from .fulldisk import is_full
 
 SIZE_LIMIT = 10 * 1024 * 1024  # bytes of one file
 KEPT = 2  # rotated files beside the live one
@@ -17,31 +22,45 @@ PIECE = 1024 * 1024  # bytes copied at a time
 COLLAPSE_RANGE = 0x08  # FALLOC_FL_COLLAPSE_RANGE
 
 
-def rotate_folder(folder: Path, limit: int = SIZE_LIMIT) -> None:
-    """Rotates each process's log in `folder` that has grown beyond `limit` bytes."""
-    for path in folder.glob("*.stdout.log"):
-        if path.stat().st_size > limit:
-            rotate(path)
+def rotate_folder(folder: Path, limit: int = SIZE_LIMIT) -> List[Path]:
+    """Rotates each process's log in `folder` that has grown beyond `limit` bytes. Those that were cut without a copy.
+
+    OSError, after all others were rotated, when one cannot be.
+    """
+    cut: List[Path] = []
+    failed: List[OSError] = []
+    for path in sorted(folder.glob("*.stdout.log")):
+        try:
+            if path.stat().st_size > limit and not rotate(path):
+                cut.append(path)
+        except OSError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return cut
 
 
-def rotate(path: Path) -> None:
-    """Moves what is in the file now to NAME.1 (and NAME.1 to NAME.2), leaving what is written meanwhile."""
-    move_along(path, KEPT)
-    first = path.with_name(f"{path.name}.1")
+def rotate(path: Path) -> bool:
+    """Moves what is in the file now to NAME.1 (and NAME.1 to NAME.2), leaving what is written meanwhile.
+
+    False when there was no room for the copy: what was in the file is gone then, the rotated files are as they were.
+    """
     source = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        target = os.open(first, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        status = os.fstat(source)
+        # Filesystems want whole blocks, and something left at the end: at most one block stays in the live file.
+        whole = (status.st_size - 1) // status.st_blksize * status.st_blksize
         try:
-            status = os.fstat(source)
-            # Filesystems want whole blocks, and something left at the end: at most one block stays in the live file.
-            whole = (status.st_size - 1) // status.st_blksize * status.st_blksize
-            _copy(source, target, 0, whole)
+            _move(path, source, whole)
+        except OSError as error:
+            if not is_full(error):
+                raise
             if not _collapse(source, whole):
-                _truncate(source, target, whole)
-        finally:
-            os.close(target)
+                os.ftruncate(source, 0)
+            return False
     finally:
         os.close(source)
+    return True
 
 
 def move_along(path: Path, kept: int) -> None:
@@ -51,13 +70,37 @@ def move_along(path: Path, kept: int) -> None:
             path.with_name(f"{path.name}.{number - 1}").replace(path.with_name(f"{path.name}.{number}"))
 
 
+def _move(path: Path, source: int, whole: int) -> None:
+    draft = path.with_name(f".{path.name}.1")
+    try:
+        target = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _copy(source, target, _begin(source, whole), whole)
+            # Only now: copies that fail again and again must not push out what was rotated before.
+            move_along(path, KEPT)
+            draft.replace(path.with_name(f"{path.name}.1"))
+            if not _collapse(source, whole):
+                _truncate(source, target, whole)
+        finally:
+            os.close(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _begin(source: int, end: int) -> int:
+    """Where the last SIZE_LIMIT bytes before `end` begin, at a line if one begins soon."""
+    begin = end - SIZE_LIMIT
+    if begin <= 0:
+        return 0
+    return begin + os.pread(source, min(PIECE, SIZE_LIMIT), begin).find(b"\n") + 1
+
+
 def _copy(source: int, target: int, begin: int, end: int) -> None:
     while begin < end:
         piece = os.pread(source, min(PIECE, end - begin), begin)
         if not piece:
             return
-        os.write(target, piece)
-        begin += len(piece)
+        begin += os.write(target, piece)  # which may be less than the piece, right before the disk is full
 
 
 def _truncate(source: int, target: int, copied: int) -> None:

@@ -78,7 +78,9 @@ class Supervisor:
         if entry.guard is not None:
             entry.guard.cancel()
         entry.port, entry.proven, entry.restarts, entry.failures = port, proven, 0, 0
-        entry.address, entry.oom_base = self._address if name == "web" else None, None
+        # A release that runs again listens where it did: its command and this instance's address never change.
+        entry.address = (entry.address if proven else None) or self._address_of(name)
+        entry.oom_base = None
         try:
             self._spawn(entry)
         except BaseException:
@@ -171,8 +173,9 @@ class Supervisor:
             # What a leader left behind would hold the port.
             await end_marked(self._kernel, [entry.mark])
             if entry.wanted and entry.proven:
-                self._tell(entry, "WARN", "had ended while no agent watched it; it is started again")
-                entry.restarts += 1
+                if begun:  # otherwise it ended with its agent, as somebody wanted
+                    self._tell(entry, "WARN", "had ended while no agent watched it; it is started again")
+                    entry.restarts += 1
                 self._guard(entry)
             elif entry.wanted:
                 entry.wanted, entry.state = False, STOPPED
@@ -194,7 +197,7 @@ class Supervisor:
     def _boot(self, rebooted: bool) -> None:
         """Starts what the boot target lacks. After a reboot only the boot target counts, on the ports that it had."""
         target = self._releases.current
-        ports = {key: entry.port for key, entry in self._entries.items()}
+        known = dict(self._entries)
         if rebooted:
             self._entries.clear()
         release = self._releases.find(target) if target is not None else None
@@ -207,10 +210,17 @@ class Supervisor:
             # Another release's process of that name may run on purpose, or none: then a deployment was under way.
             if key in self._entries or any(entry.name == name and entry.wanted for entry in self.entries()):
                 continue
-            port = ports.get(key)
-            usable = port is not None and self.reserve(port)
-            self._entries[key] = Entry(*key, wanted=True, proven=True, port=port if usable else None)
-            self._guard(self._entries[key])
+            self._entries[key] = entry = Entry(*key, wanted=True, proven=True, state=STARTING)
+            entry.address = self._address_of(name)
+            if key in known:
+                entry.port, entry.address = known[key].port, known[key].address or entry.address
+            if entry.port is not None and not self.reserve(entry.port):
+                entry.port = None
+            self._guard(entry)
+
+    def _address_of(self, name: str) -> Optional[str]:
+        """Where a process listens of which nothing better is known."""
+        return self._address if name == "web" else None
 
     def _guard(self, entry: Entry) -> None:
         entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry))

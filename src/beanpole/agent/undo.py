@@ -42,8 +42,9 @@ class Undo:
         if self._pending is not None and self._pending["new"] == release:
             # The one whose place is taken had no verdict itself: what returns is what was there before it.
             release, port = str(self._pending["old"]), self._pending["port"]
-        self._pending = {"old": release, "new": new, "port": port, "until": time.time() + seconds, "boot": self._boot}
-        durable.write_json(self._path, self._pending)
+        pending = {"old": release, "new": new, "port": port, "until": time.time() + seconds, "boot": self._boot}
+        durable.write_json(self._path, pending)
+        self._pending = pending
         self._wait()
 
     def clear(self) -> None:

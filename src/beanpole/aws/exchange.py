@@ -15,9 +15,10 @@ from typing import Any
 
 import anyio.to_thread
 
+from beanpole.aws.body import Receive
 from beanpole.aws.errors import AwsError
-from beanpole.aws.request import Answer, FileContent, Receive
-from beanpole.aws.sigv4 import Message
+from beanpole.aws.request import Answer, FileContent
+from beanpole.aws.sigv4 import Message, is_browser_form
 from beanpole.aws.xml import Dialect, error_document
 
 FORM_LIMIT = 1024 * 1024
@@ -75,6 +76,8 @@ class Exchange:
         """For a request that does not tell its service: by what it looks like."""
         if self.message.header("x-amz-target") is not None:
             return "json"
+        if is_browser_form(self.message):
+            return "s3"
         return "query" if self.message.method == "POST" and self.path == b"/" else "s3"
 
     async def receive(self) -> MutableMapping[str, Any]:

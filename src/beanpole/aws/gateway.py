@@ -17,19 +17,28 @@ import anyio.to_thread
 from botocore.model import OperationModel
 
 from beanpole.aws import sigv4
+from beanpole.aws.body import Body, Receive, declared_payload_hash
 from beanpole.aws.call import AccessKey, Call, Caller, KeyLookup, Service
+from beanpole.aws.chunk_signatures import ChunkSignatures
+from beanpole.aws.connection import Connection
 from beanpole.aws.errors import AwsError
 from beanpole.aws.exchange import Exchange, Scope, Send
 from beanpole.aws.form import Field, parse_form, printable
 from beanpole.aws.query import parse_parameters
-from beanpole.aws.request import Answer, Body, Receive, Request, declared_payload_hash, parse_query
+from beanpole.aws.request import Answer, Request, parse_query
 from beanpole.aws.xml import Dialect, result_document
 
 WORKERS = 16
 """Handlers at once. Each needs the database, which has one writer: more would only wait there."""
 
-UVICORN_OPTIONS: dict[str, Any] = {"date_header": False, "server_header": False, "http": "httptools"}
-"""For the HTTP server: the date is ours (two of them confuse clients), and httptools leaves limits of headers to us."""
+UVICORN_OPTIONS: dict[str, Any] = {
+    "date_header": False,
+    "server_header": False,
+    "proxy_headers": False,
+    "http": Connection,
+}
+"""For the HTTP server: the date is ours (two of them confuse clients), the limits of headers are ours, and the source
+that the audit keeps is the connection's, not what an unsigned header says."""
 
 SUCCESS = "Success"
 """The outcome of a call that went well, as the audit sees it; else it is the error's code."""
@@ -135,8 +144,8 @@ class Gateway:
         """A call of S3. Its body is read, if at all, by the object service."""
         query = parse_query(exchange.message.query)
         payload_hash = declared_payload_hash(exchange.message, claim, query)
-        body = Body(exchange.receive, exchange.message, payload_hash)
         key = await self._in_thread(self._verified_key, exchange.message, claim, payload_hash)
+        body = Body(exchange.receive, exchange.message, payload_hash, ChunkSignatures(claim, key.secret))
         request = Request(exchange.message, exchange.path, query, body)
         operation, params = objects.operation(request)
         call = _call(exchange, claim, key, operation, params)

@@ -80,11 +80,22 @@ def claim(message: Message) -> Claim:
         return _presigned_claim(query)
     if b"AWSAccessKeyId" in query:
         raise _unsupported("Signature Version 2")
+    if is_browser_form(message):
+        raise AwsError(
+            "NotImplemented",
+            "Uploads from a browser's form (presigned POST) are not built; presign a PUT instead.",
+            501,
+        )
     raise AwsError(
         "MissingAuthenticationToken",
         "The request is not signed. Configure an access key of this Beanpole in your client.",
         403,
     )
+
+
+def is_browser_form(message: Message) -> bool:
+    """Whether it is a form with its signature, if it has one, inside of the body (S3's presigned POST)."""
+    return message.method == "POST" and (message.header("content-type") or "").startswith("multipart/form-data")
 
 
 def _header_claim(message: Message, authorization: str) -> Claim:
@@ -178,6 +189,14 @@ def presign(
     return f"{parts.scheme}://{parts.netloc}{parts.path}?{query}&X-Amz-Signature={signature}"
 
 
+def signing_key(claim: Claim, secret: str) -> bytes:
+    """The key of the claim's day, region and service, which signs requests and chunks."""
+    key = f"AWS4{secret}".encode()
+    for part in claim.scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
 def _check_coverage(message: Message, claim: Claim) -> None:
     # Unsigned, these could be changed on the way and the signature would still fit.
     sent = {name.decode("latin-1") for name, _ in message.headers}
@@ -258,11 +277,8 @@ def _canonical_paths(path: bytes, service: str) -> list[bytes]:
 
 def _signature(claim: Claim, secret: str, canonical_request: bytes) -> str:
     digest = hashlib.sha256(canonical_request).hexdigest()
-    key = f"AWS4{secret}".encode()
-    for part in claim.scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
     to_sign = f"{ALGORITHM}\n{claim.timestamp}\n{claim.scope}\n{digest}"
-    return hmac.digest(key, to_sign.encode(), "sha256").hex()
+    return hmac.digest(signing_key(claim, secret), to_sign.encode(), "sha256").hex()
 
 
 def _pairs(query: bytes) -> list[tuple[bytes, bytes]]:

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from beanpole.cli.errors import CommandFailed, Misused
+from beanpole.cli.errors import CommandFailed, Misused, OutputClosed
 
 TRACEBACK = "BEANPOLE_TRACEBACK"
 """A variable that shows where a mistake of ours happened."""
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 3 wrong state, 4 no control plane, 130 interrupted."""
+    """Run one command and exit: 0 done, 1 failed, 2 wrong usage, 3 wrong state, 4 no control plane, 130 Ctrl-C."""
     from beanpole.cli.terminal import Terminal
 
     for stream in (sys.stdout, sys.stderr):
@@ -27,8 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except CommandFailed as failed:
         Terminal.here().failure(failed)
         sys.exit(failed.exit_status)
+    except OutputClosed as closed:
+        # What is left in the stream's buffer would be written once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), closed.stream.fileno())
+        sys.exit(closed.exit_status)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _leave_line()
+        sys.exit(INTERRUPTED)
     except Exception as mistake:  # the last line of defence: a sentence instead of a traceback
         if os.environ.get(TRACEBACK):
             raise
@@ -49,7 +57,18 @@ def _run(words: list[str]) -> None:
         words[1:1] = ["--home", home]
     from beanpole.cli.app import make_app
 
-    make_app()(args=words, prog_name="beanpole")
+    try:
+        make_app()(args=words, prog_name="beanpole")
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            _leave_line()
+        raise
+
+
+def _leave_line() -> None:
+    """Whoever typed Ctrl-C at a terminal sees ^C in the line: what comes next begins a new one."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
 
 
 def _leading_home(words: list[str]) -> tuple[str | None, list[str]]:

@@ -12,7 +12,7 @@ import os
 import posixpath
 import stat
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from beanpole.cli.errors import CommandFailed, Misused, WrongState
@@ -114,9 +114,9 @@ class Bundle:
         if self.artifact is None and not self.entries:
             raise WrongState(f"There is nothing to deploy in {self.root}.", "Name the application's folder.")
         if self.size > UNPACKED_LIMIT:
-            raise self._too_large(words_of_size(self.size))
+            raise self._too_large(f"{words_of_size(self.size)}, at most {words_of_size(UNPACKED_LIMIT)}")
         if len(self.entries) > COUNT_LIMIT:
-            raise self._too_large(f"{len(self.entries)} files, at most {COUNT_LIMIT}")
+            raise self._too_large(f"{len(self.entries):,} files, at most {COUNT_LIMIT:,}")
         for entry in self.entries:
             if entry.target is not None and leaves(entry.name, entry.target):
                 raise CommandFailed(
@@ -134,8 +134,11 @@ def bundle_of(folder: Path, artifact: Path | None = None) -> Bundle:
         git = Git.of(folder) if not (folder / IGNORE_FILE).is_file() else None
         names = git.files() if git is not None else list(walk(folder))
         entries = _entries(folder, without_environments(name for name in names if wanted(name)))
-        uncommitted = tuple(name for name in git.uncommitted() if wanted(name)) if git is not None else ()
-        return Bundle(folder, entries, uncommitted, digest=digest_of(entries)).checked()
+        # Reading everything takes long in just those folders that are too large.
+        entries = _hashed(Bundle(folder, entries).checked())
+        inside = {entry.name for entry in entries}
+        uncommitted = tuple(name for name in git.uncommitted() if name in inside) if git is not None else ()
+        return Bundle(folder, entries, uncommitted, digest=digest_of(entries))
     except OSError as problem:
         raise CommandFailed(
             f"{problem.filename or folder} cannot be read: {problem.strerror}.",
@@ -210,7 +213,16 @@ def _of_artifact(folder: Path, artifact: Path) -> Bundle:
     return Bundle(folder, (), artifact=path, digest=_sha256(path))
 
 
+def _hashed(bundle: Bundle) -> tuple[Entry, ...]:
+    """Its entries with the digests of files."""
+    return tuple(
+        entry if entry.target is not None else replace(entry, digest=_sha256(bundle.root / entry.name))
+        for entry in bundle.entries
+    )
+
+
 def _entries(folder: Path, names: list[str]) -> tuple[Entry, ...]:
+    """Without the digests of files: nothing is read."""
     found = []
     for name in names:
         path = folder / name
@@ -226,7 +238,7 @@ def _entries(folder: Path, names: list[str]) -> tuple[Entry, ...]:
             found.append(Entry(name, target=str(path.readlink())))
         elif stat.S_ISREG(status.st_mode):
             executable = bool(status.st_mode & stat.S_IXUSR)
-            found.append(Entry(name, status.st_size, executable, _sha256(path)))
+            found.append(Entry(name, status.st_size, executable))
     return tuple(found)
 
 

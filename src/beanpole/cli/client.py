@@ -9,10 +9,12 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from beanpole.cli.errors import CommandFailed, Misused, Refused, Unreachable, WrongKeys
+from beanpole.cli.holder import no_folder_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,22 @@ WRONG_INPUT = {"ValidationError", "ConfigurationValidationException", "MissingPa
 NOT_BUILT = {"UnsupportedOperation", "InvalidAction", "UnknownService"}
 NOT_HERE = {"InvalidRequestException", "ElasticBeanstalkServiceException"}
 """Elastic Beanstalk says these of environments without enhanced health."""
+
+WRONG_STATES = tuple(
+    (re.compile(sentence), remedy)
+    for sentence, remedy in (
+        (
+            r"Environment named (\S+) is in an invalid state for this operation",
+            r"Something is under way: follow it with `beanpole events -f \1`, or stop it with `beanpole abort \1`.",
+        ),
+        (r"Environment named (\S+) has no (?:earlier )?release", r"`beanpole releases \1` shows those that it has."),
+        (r"Environment named (\S+) has no operation in progress", r"`beanpole status \1` shows how it is."),
+        (r"The update of environment (\S+) is being reverted", r"Follow it with `beanpole events -f \1`."),
+        (r"No Environment found|No Application", "`beanpole list` shows what there is."),
+    )
+)
+"""Refusals that have no code of their own, by how their sentences begin: something is not there, or in no state for
+this. With the remedy for each."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +191,8 @@ class Api:
     def _how_to_reach(self) -> str:
         if self._home is not None:
             return "Start it with `beanpole up --detach`."
+        if is_loopback(self.endpoint.url):
+            return "Start it with `beanpole up --detach`, or correct AWS_ENDPOINT_URL if it listens elsewhere."
         return "Correct AWS_ENDPOINT_URL and the AWS keys, or unset AWS_ENDPOINT_URL to use the local control plane."
 
 
@@ -193,8 +213,10 @@ def endpoint_of(home: Home) -> Endpoint:
             secret=keys["default"]["aws_secret_access_key"],
             pid=state["pid"],
         )
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise _none_runs(home) from None
+    except NotADirectoryError as no_folder:
+        raise Unreachable(*no_folder_at(home)) from no_folder
     except (OSError, ValueError, KeyError, configparser.Error) as problem:
         raise Unreachable(
             f"The files of the control plane in {home.root} cannot be read: {problem}.",
@@ -260,7 +282,7 @@ def make_client(service: str, endpoint: Endpoint) -> Any:
         read_timeout=READ_TIMEOUT,
         retries={"total_max_attempts": 3 if service == "s3" else 1},
         # A proxy for the Internet cannot reach this machine's own loopback.
-        proxies={} if _is_loopback(endpoint.url) else None,
+        proxies={} if is_loopback(endpoint.url) else None,
         s3={"addressing_style": "path"},
     )
     options: dict[str, Any] = {"region_name": endpoint.region, "endpoint_url": endpoint.url, "config": config}
@@ -286,15 +308,13 @@ def refusal(answer: dict[str, Any], endpoint: Endpoint) -> CommandFailed:
         return Refused(code, message, f"Look at the control plane's log for request {request_id}.")
     if code in NOT_BUILT:
         return Refused(code, message, "Bring the control plane and this command to the same version.")
-    if "invalid state for this operation" in message:
-        remedy = "Something is under way there: follow it with `beanpole events -f`, or stop it with `beanpole abort`."
-        return Refused(code, message, remedy, exit_status=3)
-    if message.startswith(("No Environment found", "No Application", "No Application Version")):
-        return Refused(code, message, "`beanpole list` shows what there is.", exit_status=3)
+    for sentence, remedy in WRONG_STATES:
+        if found := sentence.match(message):
+            return Refused(code, message, found.expand(remedy), exit_status=3)
     return Refused(code, message, exit_status=2 if code in WRONG_INPUT else 1)
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     from urllib.parse import urlsplit
 
     host = urlsplit(url).hostname or ""

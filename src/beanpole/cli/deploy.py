@@ -12,6 +12,7 @@ from beanpole.cli.deployment import Choice, Deployment
 from beanpole.cli.errors import Misused
 from beanpole.cli.parameters import FOLLOW_LIMIT, HomeOption, JsonOption, TimeoutOption, YesOption
 from beanpole.cli.settings import Policy, wanted
+from beanpole.cli.target import Named
 from beanpole.cli.terminal import Terminal
 from beanpole.cli.workspace import Workspace
 
@@ -60,7 +61,8 @@ def deploy(
 ) -> None:
     """Bring a folder to running instances.
 
-    At first use this creates application and environment, later it brings the next version.
+    At first use this creates application and environment, later it brings the next version. An environment that this
+    folder has not deployed to wants to be named.
     """
     workspace, artifact = workspace_at(folder)
     settings = wanted(
@@ -68,8 +70,7 @@ def deploy(
     )
     choice = Choice(
         settings=settings,
-        environment=environment,
-        application=application,
+        named=Named(application, environment, artifact.stem if artifact is not None else workspace.root.name),
         label=label,
         python=python,
         artifact=artifact or workspace.artifact,

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.cli import names, plan, version
 from beanpole.cli.bundle import Bundle, bundle_of, words_of_size
-from beanpole.cli.environment import Environment, find
+from beanpole.cli.crowd import agree, crowd
 from beanpole.cli.errors import WrongState
 from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.platform import chosen_stack, python_of, shorthand
-from beanpole.cli.settings import DEPLOYMENT, Wanted
+from beanpole.cli.settings import DEPLOYMENT, Wanted, least_of
+from beanpole.cli.target import Named, Target, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from beanpole.cli.client import Api
+    from beanpole.cli.environment import Environment
     from beanpole.cli.terminal import Terminal
     from beanpole.cli.workspace import Workspace
 
@@ -34,8 +36,7 @@ class Choice:
     """What the command line says; None: as it is, or as we name it."""
 
     settings: Wanted
-    environment: str | None = None
-    application: str | None = None
+    named: Named
     label: str | None = None
     python: str | None = None
     artifact: Path | None = None
@@ -53,14 +54,6 @@ class Content:
     stored: bool
 
 
-@dataclass(frozen=True)
-class Target:
-    application: str
-    environment: str
-    present: Environment | None
-    """As it is now; None when it is to be created."""
-
-
 class Deployment:
     def __init__(self, api: Api, terminal: Terminal, workspace: Workspace, choice: Choice) -> None:
         self._api = api
@@ -70,7 +63,10 @@ class Deployment:
 
     def run(self) -> None:
         target = self._target()
+        target.settle(self._terminal, ask=self._choice.ask)
+        target.refuse_busy()
         content = self._content(target)
+        agree(self._terminal, self._crowd(target), ask=self._choice.ask)
         if target.present is None:
             self._store(target, content)
             self._create(target, content)
@@ -89,9 +85,16 @@ class Deployment:
         self._update(target, target.present, content, changes)
 
     def rehearse(self) -> None:
-        """Show what `run` would do. A version that only the planning needed is removed again."""
+        """Show what `run` would do, or refuse. A version that only the planning needed is removed again."""
         target = self._target()
+        if target.doubt and self._terminal.asks:
+            self._terminal.say(f"{target.doubt}: a deployment asks first.")
+        else:
+            target.settle(self._terminal, ask=False)
+        target.refuse_busy()
         content = self._content(target)
+        if said := self._crowd(target):
+            self._terminal.warn(f"Warning: {said}.")
         if target.present is None:
             self._rehearse_creation(target, content)
             return
@@ -107,25 +110,16 @@ class Deployment:
         self._terminal.result(_facts(target, content) | {"outcome": "rehearsed", "plan": plan.as_json(planned)})
 
     def _target(self) -> Target:
-        """Raises WrongState for an environment that is busy or belongs to another application."""
-        chosen = self._choice.application or self._workspace.application
-        application = names.checked_application(chosen or names.application_from(self._workspace.root.name))
-        named = self._choice.environment or self._workspace.environment
-        environment = names.checked_environment(named or names.environment_from(application))
-        present = find(self._api, environment)
-        if present is not None and present.application != application:
-            if chosen is not None or self._choice.environment is None:
-                raise WrongState(
-                    f"The environment {environment} belongs to the application {present.application}.",
-                    "Choose another one with --environment.",
-                )
-            application = present.application
-        if present is not None and present.status != "Ready":
-            raise WrongState(
-                f"The environment {environment} is busy: {present.status}.",
-                f"Follow it with `beanpole events -f {environment}`, or stop it with `beanpole abort {environment}`.",
-            )
-        return Target(application, environment, present)
+        if self._choice.label is not None:
+            names.checked_label(self._choice.label)
+        return target_of(self._api, self._workspace, self._choice.named)
+
+    def _crowd(self, target: Target) -> str:
+        """What is to be said of the number of instances that is asked for; '' where that is nothing."""
+        wanted = self._choice.settings.least
+        if wanted is None:
+            return ""
+        return crowd(self._api, wanted, least_of(self._settings_of(target.present)) if target.present else None)
 
     def _content(self, target: Target) -> Content:
         root = self._workspace.root
@@ -219,12 +213,17 @@ class Deployment:
             self._terminal.say(url)
 
     def _remember(self, target: Target, stack: str) -> None:
-        self._workspace.remember(
-            application=target.application,
-            environment=target.environment,
-            platform=shorthand(stack),
-            region=self._api.endpoint.region,
-        )
+        try:
+            self._workspace.remember(
+                application=target.application,
+                environment=target.environment,
+                platform=shorthand(stack),
+                region=self._api.endpoint.region,
+            )
+        except WrongState as unwritable:
+            # What was begun goes on; that the folder forgets it is no reason not to follow.
+            names_it = f"The next deployment of this folder needs --environment {target.environment}."
+            self._terminal.warn(f"Warning: {unwritable.cause} {names_it}")
 
     def _unchanged(self, target: Target, present: Environment) -> None:
         self._remember(target, present.stack)
@@ -236,6 +235,9 @@ class Deployment:
         self._terminal.result(facts | {"outcome": "unchanged", "url": present.url})
 
     def _rehearse_creation(self, target: Target, content: Content) -> None:
+        # Imported here: no other command needs the rules of the platform.
+        from beanpole.cli.rehearsal import creation
+
         stack = chosen_stack(self._api, self._choice.python, self._workspace.platform)
         settings = self._choice.settings.for_new()
         self._terminal.say(
@@ -243,8 +245,11 @@ class Deployment:
             f"({shorthand(stack)}) with the version {content.label}."
         )
         self._say_settings(settings)
+        planned = creation(content.bundle, settings)
+        plan.show(self._terminal, planned)
         self._terminal.say("This was a rehearsal: nothing was changed.")
-        self._terminal.result(_facts(target, content) | {"outcome": "rehearsed", "plan": None, "platform": stack})
+        facts = {"outcome": "rehearsed", "plan": plan.as_json(planned), "platform": stack}
+        self._terminal.result(_facts(target, content) | facts)
 
     def _show(self, planned: dict[str, Any], changes: dict[str, Any], *, whole: bool = True) -> None:
         self._say_settings(changes.get("OptionSettings", []))
@@ -264,7 +269,8 @@ class Deployment:
         if bundle.artifact is not None:
             self._terminal.say(f"Deploying {bundle.artifact} as it is.")
             return
-        self._terminal.say(f"{len(bundle.entries)} files, {words_of_size(bundle.size)}, from {bundle.root}.")
+        files = plan.counted(len(bundle.entries), "file")
+        self._terminal.say(f"{files}, {words_of_size(bundle.size)}, from {bundle.root}.")
         if bundle.uncommitted:
             shown = ", ".join(bundle.uncommitted[:UNCOMMITTED_SHOWN])
             rest = len(bundle.uncommitted) - UNCOMMITTED_SHOWN

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from beanpole.cli.client import Api
 from beanpole.cli.env import in_the_way, variables_for
-from beanpole.cli.errors import CommandFailed
+from beanpole.cli.errors import CommandFailed, Unreachable
 from beanpole.cli.workspace import Workspace
 
 RELEASE = "awsebcli==3.27.5"
@@ -18,10 +18,13 @@ RELEASE = "awsebcli==3.27.5"
 
 LOOPBACK = "127.0.0.1,localhost"
 
+NEEDS_NOBODY = {"-h", "--help", "--version"}
+"""Words with which eb only prints something."""
+
 
 def eb(words: list[str], home: Path | None) -> NoReturn:
     """Become eb. Raises CommandFailed where there is neither eb nor a way to get it."""
-    profile = Workspace.around(Path.cwd()).profile
+    profile = Workspace.nearby(Path.cwd(), lambda words: print(words, file=sys.stderr)).profile
     if profile is not None:
         # It outranks the variables, and it names keys of another cloud.
         print(
@@ -29,11 +32,20 @@ def eb(words: list[str], home: Path | None) -> NoReturn:
             "Set `profile: null` there if the control plane does not accept them.",
             file=sys.stderr,
         )
-    environment = environment_for(dict(os.environ), variables_for(Api.chosen(home).endpoint))
+    environment = environment_for(dict(os.environ), _variables(words, home))
     command = [*program(), *words]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(command[0], command, environment)  # noqa: S606 - a list of words, and no shell
+
+
+def _variables(words: list[str], home: Path | None) -> dict[str, str]:
+    try:
+        return variables_for(Api.chosen(home).endpoint)
+    except Unreachable:
+        if NEEDS_NOBODY.isdisjoint(words):
+            raise
+        return {}
 
 
 def program() -> list[str]:

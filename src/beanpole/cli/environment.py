@@ -95,7 +95,8 @@ def the_meant(api: Api, name: str | None, terminal: Terminal, *, guess: bool = T
         terminal.warn(f"The only environment: {live[0].name}.")
         return live[0]
     known = ", ".join(each.name for each in live)
+    branch = f" for the branch {workspace.branch}" if workspace.has_branches else ""
     raise Misused(
-        f"This folder has no default environment (branch {workspace.branch}).",
+        f"This folder has no default environment{branch}.",
         f"Name one of: {known}." if known else "`beanpole deploy` creates one.",
     )

@@ -7,9 +7,13 @@ CommandFailed          1    the operation was tried and did not come about
 ├── WrongKeys          4    it answers, and does not know our keys
 ├── Refused            *    the API said no; the status follows from its code
 └── Interrupted        130  Ctrl-C while following
+
+OutputClosed           141  no failure: whoever read what the command writes has seen enough
 """
 
 from __future__ import annotations
+
+from typing import TextIO
 
 
 class CommandFailed(Exception):
@@ -50,3 +54,14 @@ class Refused(CommandFailed):
 
 class Interrupted(CommandFailed):
     exit_status = 130
+
+
+class OutputClosed(Exception):
+    """Nobody reads `stream` any more, as after `| head`. There is nobody to tell."""
+
+    exit_status = 141
+    """What a shell makes of SIGPIPE, which ends other programs here."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__("nobody reads the output any more")
+        self.stream = stream

@@ -9,6 +9,7 @@ import typer
 
 from beanpole.cli.client import Api
 from beanpole.cli.environment import Environment, every_environment
+from beanpole.cli.names import nearest
 from beanpole.cli.parameters import HomeOption, JsonOption
 from beanpole.cli.terminal import Terminal
 from beanpole.cli.workspace import Workspace
@@ -31,17 +32,21 @@ def list_environments(
     The default of this folder has a star.
     """
     api, terminal = Api.chosen(home), Terminal.here(json=json)
-    live = every_environment(api, **({"ApplicationName": application} if application else {}))
+    every = every_environment(api)
+    live = [each for each in every if application in (None, each.application)]
     if json:
         terminal.result({"environments": [each.as_json() for each in live]})
     elif live:
         table_of(terminal, live)
+    elif every:
+        known = nearest(application or "", {each.application for each in every})
+        terminal.say(f"No environment belongs to an application {application}. {known}")
     else:
         terminal.say("No environments: `beanpole deploy` creates one.")
 
 
 def table_of(terminal: Terminal, live: Sequence[Environment]) -> None:
-    default = Workspace.around(Path.cwd()).environment
+    default = Workspace.nearby(Path.cwd(), terminal.warn).environment
     terminal.table(
         HEADS,
         [

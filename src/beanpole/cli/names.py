@@ -19,18 +19,23 @@ SUFFIX = "-dev"
 """What the first environment of an application is called behind the application's name, as the EB CLI proposes it."""
 
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{2,38}[A-Za-z0-9]")
-_APPLICATION = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
+_PLAIN = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9]+")
 
 
 def application_from(folder: str) -> str:
-    """A valid application name from a folder's: `My Shop (é)` → `My-Shop-e`. Leaves room for SUFFIX."""
+    """A valid application name from a folder's: `My Shop (é)` → `My-Shop-e`; '' where nothing of it can be used.
+
+    Leaves room for SUFFIX.
+    """
     ascii_only = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode()
-    return _NOT_ALLOWED.sub("-", ascii_only)[: LONGEST - len(SUFFIX)].strip("-") or "application"
+    return _NOT_ALLOWED.sub("-", ascii_only)[: LONGEST - len(SUFFIX)].strip("-")
 
 
 def environment_from(application: str) -> str:
-    return f"{application_from(application)}{SUFFIX}"
+    """'' where nothing of the application's name can be used."""
+    valid = application_from(application)
+    return f"{valid}{SUFFIX}" if valid else ""
 
 
 def is_environment_name(name: str) -> bool:
@@ -45,12 +50,18 @@ def checked_environment(name: str) -> str:
     valid = valid if is_environment_name(valid) else environment_from(name)
     raise Misused(
         f"{name!r} is no name for an environment: 4 to 40 letters, digits and hyphens, no hyphen at either end.",
-        f"A valid name would be {valid}.",
+        f"A valid name would be {valid or 'application-dev'}.",
     )
 
 
+def checked_label(label: str) -> str:
+    if _PLAIN.fullmatch(label):
+        return label
+    raise Misused(f"{label!r} is no label for a version: 1 to 100 characters without a slash.", "Choose another label.")
+
+
 def checked_application(name: str) -> str:
-    if _APPLICATION.fullmatch(name):
+    if _PLAIN.fullmatch(name):
         return name
     raise Misused(
         f"{name!r} is no name for an application: 1 to 100 characters without a slash.", "Choose another name."

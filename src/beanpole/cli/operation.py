@@ -20,6 +20,11 @@ class Progress:
     done: int = 0
     total: int = 0
 
+    @property
+    def told(self) -> str:
+        """What it does, with its count: `3 of 5 checks passed in a row`."""
+        return f"{self.done} of {self.total} {self.words}".rstrip() if self.total > 0 else self.words
+
 
 @dataclass(frozen=True)
 class Step:

@@ -17,10 +17,14 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
     if not steps:
         return ["Plan: no instance is touched."]
     instances = len({slot for step in steps for slot in step.get("Slots", [])})
-    count = f"{len(steps)} steps on {instances} instance{'s' if instances != 1 else ''}"
+    count = f"{counted(len(steps), 'step')} on {counted(instances, 'instance')}"
     lines = [f"Plan: {plan.get('Policy', '')}, {count}"]
     lines += [f"  {number}. {printable(step['Words'])}" for number, step in enumerate(steps, 1)]
     return lines + [f"  Note: {printable(note)}" for note in plan.get("Notes", [])]
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def show(terminal: Terminal, plan: dict[str, Any], *, whole: bool = True) -> None:

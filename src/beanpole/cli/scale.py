@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from beanpole.cli.client import Api
+from beanpole.cli.crowd import agree, crowd
 from beanpole.cli.environment import the_meant
 from beanpole.cli.outcome import Change, carry_through
-from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption
-from beanpole.cli.settings import wanted
+from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption, YesOption
+from beanpole.cli.settings import least_of, wanted
 from beanpole.cli.terminal import Terminal
 
 
@@ -18,6 +19,7 @@ def scale(
     number: Annotated[int, typer.Argument(metavar="N", min=1, max=1000, help="How many instances there shall be.")],
     environment: EnvironmentArgument = None,
     timeout: TimeoutOption = FOLLOW_LIMIT,
+    yes: YesOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -30,13 +32,15 @@ def scale(
     answer = api.beanstalk(
         "DescribeConfigurationSettings", ApplicationName=meant.application, EnvironmentName=meant.name
     )
-    put, _ = wanted(instances=number).changes(answer["ConfigurationSettings"][0]["OptionSettings"])
+    settings = answer["ConfigurationSettings"][0]["OptionSettings"]
+    put, _ = wanted(instances=number).changes(settings)
     count = f"{number} instance{'s' if number > 1 else ''}"
     facts = {"instances_wanted": number}
     if not put:
         terminal.say(f"{meant.name} has {count} already: nothing was touched.")
         terminal.result({"environment": meant.name, "outcome": "unchanged"} | facts)
         return
+    agree(terminal, crowd(api, str(number), least_of(settings)), ask=not yes)
     answer = api.beanstalk("UpdateEnvironment", EnvironmentName=meant.name, OptionSettings=put)
     change = Change(
         environment=meant.name,

@@ -45,6 +45,11 @@ class Wanted:
 
     values: dict[Key, str | None]
 
+    @property
+    def least(self) -> str | None:
+        """How many instances are asked for; None where nothing is said of them."""
+        return self.values.get((GROUP, "MinSize"))
+
     def for_new(self) -> list[dict[str, str]]:
         """Option settings of an environment that is created."""
         values = FIRST | {key: value for key, value in self.values.items() if value is not None}
@@ -87,6 +92,13 @@ def wanted(
     if batch_size is not None:
         values |= {(COMMAND, "BatchSizeType"): "Fixed", (COMMAND, "BatchSize"): str(batch_size)}
     return Wanted(values)
+
+
+def least_of(current: Iterable[dict[str, Any]]) -> str | None:
+    """How many instances the settings in force have at least: as many as there are, unless one is on its way."""
+    return next(
+        (each.get("Value") for each in current if (each["Namespace"], each["OptionName"]) == (GROUP, "MinSize")), None
+    )
 
 
 _EXAMPLE = "For example --option aws:elasticbeanstalk:command:Timeout=300."

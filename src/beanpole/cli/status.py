@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from beanpole.cli.client import Api
 from beanpole.cli.environment import Environment, every_environment, the_environment
 from beanpole.cli.errors import Refused
 from beanpole.cli.listing import table_of
-from beanpole.cli.parameters import EnvironmentArgument, HomeOption, JsonOption
+from beanpole.cli.parameters import HomeOption, JsonOption
 from beanpole.cli.terminal import Terminal, printable
 
 if TYPE_CHECKING:
@@ -21,8 +23,17 @@ RELEASES = 50
 """How far back the running release is looked for."""
 
 
-def status(environment: EnvironmentArgument = None, home: HomeOption = None, json: JsonOption = False) -> None:
-    """Show the environments, or one in detail."""
+def status(
+    environment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ENV", show_default=False, help="One environment, with its instances; else all of them."
+        ),
+    ] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the control plane and its environments, or one in detail."""
     api, terminal = Api.chosen(home), Terminal.here(json=json)
     if environment is None:
         _overview(api, terminal)

@@ -1,7 +1,7 @@
 """What a command writes to and reads from: the two streams, whether a person sits there, and whether JSON is wanted.
 
 Results go to standard output, what happens meanwhile too, unless JSON was asked for: then standard output is one JSON
-document and the words go to standard error. Colours and questions appear only on terminals.
+document and the words go to standard error. Colours and questions appear only on terminals, each stream by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from beanpole.cli.errors import CommandFailed, Misused
+from beanpole.cli.errors import CommandFailed, Misused, OutputClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,17 +42,20 @@ class Terminal:
     live: bool = False
     """What was written can be drawn over."""
     colours: bool = False
+    """Where the words go."""
+    colours_errors: bool = False
+    """On standard error."""
 
     @classmethod
     def here(cls, *, json: bool = False) -> Terminal:
-        drawn = sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
         return cls(
             out=sys.stdout,
             err=sys.stderr,
             json=json,
             asks=sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty(),
-            live=drawn and not json,
-            colours=drawn and "NO_COLOR" not in os.environ,
+            live=_moves(sys.stdout) and not json,
+            colours=_paints(sys.stderr if json else sys.stdout),
+            colours_errors=_paints(sys.stderr),
         )
 
     @property
@@ -61,46 +64,48 @@ class Terminal:
 
     def say(self, text: str = "") -> None:
         """A line for a person."""
-        print(text, file=self.words, flush=True)
+        _write(self.words, f"{text}\n")
 
     def warn(self, text: str) -> None:
-        print(text, file=self.err, flush=True)
+        _write(self.err, f"{text}\n")
 
     def result(self, value: Any) -> None:
         """The JSON document that a program reads; nothing unless it was asked for."""
         if self.json:
-            print(json.dumps(value, indent=2, default=_plain), file=self.out, flush=True)
+            _write(self.out, f"{json.dumps(value, indent=2, default=_plain)}\n")
 
     def record(self, value: Any) -> None:
         """One line of JSON, for output that has no end."""
-        print(json.dumps(value, default=_plain), file=self.out, flush=True)
+        _write(self.out, f"{json.dumps(value, default=_plain)}\n")
 
     def failure(self, failed: CommandFailed) -> None:
-        self.warn(f"{self.styled('Error:', 'red')} {printable(failed.cause)}")
+        self.warn(f"{_painted('Error:', 'red') if self.colours_errors else 'Error:'} {printable(failed.cause)}")
         if failed.remedy:
-            self.warn(f"{self.styled('Remedy:', 'bold')} {printable(failed.remedy)}")
+            remedy = _painted("Remedy:", "bold") if self.colours_errors else "Remedy:"
+            self.warn(f"{remedy} {printable(failed.remedy)}")
 
     def confirm(self, question: str, *, default: bool) -> bool:
-        """Ask a yes or no question. Call it only where `asks` holds."""
-        answer = self._ask(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
-        return default if not answer else answer in ("y", "yes")
+        """Ask a yes or no question; the end of the input is a no. Call it only where `asks` holds."""
+        answer = self._ask(f"{question} [{'Y/n' if default else 'y/N'}] ")
+        return default if answer == "" else answer is not None and answer.lower() in ("y", "yes")
 
     def confirm_by_name(self, question: str, name: str) -> None:
         """Raises Misused unless exactly that name is typed."""
         if self._ask(f"{question} ") != name:
             raise Misused("That is not the name. Nothing was changed.")
 
-    def _ask(self, question: str) -> str:
-        print(question, end="", file=self.err, flush=True)
+    def _ask(self, question: str) -> str | None:
+        """None when the input has ended."""
+        _write(self.err, question)
         line = sys.stdin.readline()
         if not line:
-            print(file=self.err)  # the end of the input is an answer too, but it leaves the cursor in the line
+            _write(self.err, "\n")  # whoever typed Ctrl-D left the cursor in the line
+            return None
         return line.strip()
 
     def styled(self, text: str, *styles: str) -> str:
-        if not self.colours:
-            return text
-        return f"\x1b[{';'.join(COLOURS[style] for style in styles)}m{text}\x1b[0m"
+        """For what is said, not for warnings and errors."""
+        return _painted(text, *styles) if self.colours else text
 
     def coloured(self, word: str) -> str:
         """A word in the colour of what it means; `word` may be padded."""
@@ -112,6 +117,28 @@ class Terminal:
         self.say(self.styled(head, "bold"))
         for line in lines:
             self.say(line)
+
+
+def _painted(text: str, *styles: str) -> str:
+    return f"\x1b[{';'.join(COLOURS[style] for style in styles)}m{text}\x1b[0m"
+
+
+def _moves(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that understands where to write."""
+    return stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def _paints(stream: TextIO) -> bool:
+    return _moves(stream) and not os.environ.get("NO_COLOR")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Raises OutputClosed when nobody reads the stream any more."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError as closed:
+        raise OutputClosed(stream) from closed
 
 
 def columns(

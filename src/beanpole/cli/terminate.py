@@ -6,7 +6,7 @@ from pathlib import Path
 
 from beanpole.cli.client import Api
 from beanpole.cli.environment import the_meant
-from beanpole.cli.errors import Misused
+from beanpole.cli.errors import Misused, WrongState
 from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption, YesOption
 from beanpole.cli.terminal import Terminal
@@ -39,4 +39,7 @@ def terminate(
         noun="termination",
     )
     carry_through(api, terminal, change, timeout)
-    Workspace.around(Path.cwd()).forget(name)
+    try:
+        Workspace.nearby(Path.cwd(), terminal.warn).forget(name)
+    except WrongState as unwritable:
+        terminal.warn(f"Warning: {unwritable.cause}")

@@ -15,6 +15,7 @@ import typer
 from beanpole.cli.errors import CommandFailed, WrongState
 from beanpole.cli.holder import holder_of
 from beanpole.cli.parameters import HomeOption, JsonOption
+from beanpole.cli.ports import FIRST, Ports, keep, last_of
 from beanpole.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -37,8 +38,18 @@ CAUSE_LINES = 5
 
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Start it in the background and return.")] = False,
-    api_port: Annotated[int, typer.Option("--api-port", metavar="PORT", min=0, max=65535, help="Of the API.")] = 8600,
-    port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Of the balancer.")] = 8080,
+    api_port: Annotated[
+        int | None,
+        typer.Option(
+            "--api-port", metavar="PORT", min=0, max=65535, help="Of the API; else the last one, at first 8600."
+        ),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", metavar="PORT", min=1, max=65535, help="Of the balancer; else the last one, at first 8080."
+        ),
+    ] = None,
     domain: Annotated[str, typer.Option("--domain", help="Environments are reached as NAME.DOMAIN.")] = "localhost",
     region: Annotated[str, typer.Option("--region", help="The name of the AWS region that clients see.")] = "local-1",
     home: HomeOption = None,
@@ -46,7 +57,7 @@ def up(
 ) -> None:
     """Start the control plane.
 
-    Applications and balancer that are running already are taken over.
+    Applications and balancer that are running already are taken over, on the ports that were used last.
     """
     from beanpole.home import Home
 
@@ -57,24 +68,31 @@ def up(
             f"A control plane (pid {holder}) runs on {chosen.root} already.",
             "Stop it with `beanpole down`, or choose another home with --home.",
         )
+    last = last_of(chosen)
+    before = last or FIRST
+    wanted = Ports(before.api if api_port is None else api_port, before.balancer if port is None else port)
     if detach:
-        words = ["--api-port", str(api_port), "--port", str(port), "--domain", domain, "--region", region]
-        _detached(terminal, chosen, words)
+        words = ["--api-port", str(wanted.api), "--port", str(wanted.balancer), "--domain", domain, "--region", region]
+        _detached(terminal, chosen, words, last)
         return
-    _here(terminal, chosen, (api_port, port), domain, region)
+    _here(terminal, chosen, wanted, last, domain, region)
 
 
-def _here(terminal: Terminal, home: Home, ports: tuple[int, int], domain: str, region: str) -> None:
+def _here(terminal: Terminal, home: Home, ports: Ports, last: Ports | None, domain: str, region: str) -> None:
     from beanpole import server
     from beanpole.cli.log import readable
 
     readable(sys.stderr)
     options = server.Options(
-        home=home, api=("127.0.0.1", ports[0]), balancer=("127.0.0.1", ports[1]), domain=domain, region=region
+        home=home, api=("127.0.0.1", ports.api), balancer=("127.0.0.1", ports.balancer), domain=domain, region=region
     )
 
     def ready(address: str) -> None:
-        terminal.say(f"Beanpole is up: API {address}, applications at http://NAME.{domain}:{ports[1]}.")
+        now = Ports(_port_in(address), ports.balancer)
+        keep(home, now)
+        terminal.say(f"Beanpole is up: API {address}, applications at http://NAME.{domain}:{ports.balancer}.")
+        for moved in now.moved_from(last):
+            terminal.say(moved)
         terminal.say(f"Its home is {home.root}.")
         terminal.say("Deploy with `beanpole deploy`. Ctrl-C stops the control plane; applications keep serving.")
 
@@ -85,7 +103,7 @@ def _here(terminal: Terminal, home: Home, ports: tuple[int, int], domain: str, r
     terminal.say("The control plane has stopped; applications keep serving.")
 
 
-def _detached(terminal: Terminal, home: Home, words: list[str]) -> None:
+def _detached(terminal: Terminal, home: Home, words: list[str], last: Ports | None) -> None:
     from beanpole.home import HomeUnusable
 
     try:
@@ -104,8 +122,14 @@ def _detached(terminal: Terminal, home: Home, words: list[str]) -> None:
         )
     state = _wait(process, home, start)
     terminal.say(f"Beanpole is up (pid {process.pid}): API {state['api']}, balancer {state['balancer']}.")
+    for moved in Ports(_port_in(state["api"]), _port_in(state["balancer"])).moved_from(last):
+        terminal.say(moved)
     terminal.say(f"Log: {home.log}")
     terminal.result({"pid": process.pid, "api": state["api"], "balancer": state["balancer"], "log": str(home.log)})
+
+
+def _port_in(address: str) -> int:
+    return urlsplit(address).port or 80
 
 
 def _wait(process: subprocess.Popen[bytes], home: Home, start: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """An operation drawn on a terminal: its steps, the instances in them, how far it is; and apart from it what failed.
 
-Both are pure. Nothing that came from an application is understood as markup or control characters.
+Both are pure. Each step and each instance is one line that begins with its mark, however narrow the terminal is: what
+does not fit is cut at the end. Nothing that came from an application is understood as markup or control characters.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from beanpole.cli.plan import counted
 from beanpole.cli.terminal import printable
 
 if TYPE_CHECKING:
@@ -27,17 +27,18 @@ STEPS_SHOWN = 12
 INSTANCES_SHOWN = 8
 """Lines of instances below one step."""
 
-BAR = 20
-"""Characters of a progress bar."""
+BAR = 12
+"""Characters of an instance's bar: with its name and some words it fits into 60 columns."""
+
+WHOLE_BAR = 40
+"""Characters of the bar below all steps."""
 
 
 def picture(title: str, operation: Operation, seconds: float) -> RenderableType:
     """`seconds`: since the operation began."""
-    parts: list[RenderableType] = [Text(f"{title}  {seconds:.0f} s", style="bold", no_wrap=True, overflow="ellipsis")]
-    parts += [Text(f"  {note}", style="yellow") for note in operation.notes]
-    parts.append(_steps(operation.steps))
-    parts.append(_whole(operation))
-    return Group(*parts)
+    lines = [_line((f"{printable(title)}  {seconds:.0f} s", "bold"))]
+    lines += [Text(f"  {printable(note)}", style="yellow") for note in operation.notes]
+    return Group(*lines, *_steps(operation.steps), _whole(operation))
 
 
 def blamed(blame: Blame) -> RenderableType:
@@ -50,20 +51,16 @@ def blamed(blame: Blame) -> RenderableType:
     return text
 
 
-def _steps(steps: tuple[Step, ...]) -> Table:
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=1)
-    grid.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
+def _steps(steps: tuple[Step, ...]) -> list[Text]:
     before, shown, after = _window(steps)
-    if before:
-        grid.add_row(_mark("done"), Text(f"{before} steps before", style="dim"))
+    lines = [_marked("done", (f"{counted(before, 'step')} before", "dim"))] if before else []
     for step in shown:
-        grid.add_row(_mark(step.state), Text(printable(step.words), style="dim" if step.state == "waiting" else ""))
+        lines.append(_marked(step.state, (printable(step.words), "dim" if step.state == "waiting" else "")))
         if step.state in ("running", "failed"):
-            grid.add_row("", _instances(step))
+            lines += _instances(step)
     if after:
-        grid.add_row(_mark("waiting"), Text(f"{after} more steps", style="dim"))
-    return grid
+        lines.append(_marked("waiting", (counted(after, "more step"), "dim")))
+    return lines
 
 
 def _window(steps: tuple[Step, ...]) -> tuple[int, tuple[Step, ...], int]:
@@ -76,35 +73,47 @@ def _window(steps: tuple[Step, ...]) -> tuple[int, tuple[Step, ...], int]:
     return start, steps[start:end], len(steps) - end
 
 
-def _instances(step: Step) -> RenderableType:
+def _instances(step: Step) -> list[Text]:
     """Those that are at work or failed first; what does not fit is counted."""
     order = {"failed": 0, "running": 1, "waiting": 2, "done": 3}
     several = sorted(step.instances, key=lambda each: order.get(each.state, 2))
-    grid = Table.grid(padding=(0, 1))
-    for each in several[:INSTANCES_SHOWN]:
-        grid.add_row(_mark(each.state), Text(each.instance), _bar(each), Text(printable(each.words), style="dim"))
-    rest = several[INSTANCES_SHOWN:]
-    if not rest:
-        return grid
-    done = sum(each.state == "done" for each in rest)
-    return Group(grid, Text(f"  and {len(rest)} more ({done} done)", style="dim"))
+    shown, rest = several[:INSTANCES_SHOWN], several[INSTANCES_SHOWN:]
+    width = max((len(each.instance) for each in shown), default=0)
+    counts = any(each.total > 0 for each in shown)
+    lines = [_instance(each, width, bar=counts) for each in shown]
+    if rest:
+        done = sum(each.state == "done" for each in rest)
+        lines.append(_line((f"    and {len(rest)} more ({done} done)", "dim")))
+    return lines
 
 
-def _bar(each: Progress) -> RenderableType:
-    if each.state == "running" and each.total > 0:
-        return ProgressBar(total=each.total, completed=min(each.done, each.total), width=BAR)
-    return Text("")
+def _instance(each: Progress, width: int, *, bar: bool) -> Text:
+    """`bar`: another one has a bar, so that there is a place for it in this line, too."""
+    counted = each.state == "running" and each.total > 0
+    drawn = _bar(each.done, each.total, BAR) if counted else [(" " * BAR, "")]
+    text = [("  ", ""), MARKS.get(each.state, MARKS["waiting"]), (f" {each.instance:<{width}} ", "")]
+    line = _line(*text, *([*drawn, (" ", "")] if bar else []), (printable(each.told), "dim"))
+    line.rstrip()
+    return line
 
 
-def _whole(operation: Operation) -> Table:
+def _bar(done: int, total: int, width: int) -> list[tuple[str, str]]:
+    """Characters and their colours; what is done differs also without colours."""
+    full = width * min(done, total) // max(total, 1)
+    return [("━" * full, "green" if done >= total else "cyan"), ("─" * (width - full), "dim")]
+
+
+def _whole(operation: Operation) -> Text:
     """All slots of all steps, and how many of them are done."""
     states = [each.state for step in operation.steps for each in step.instances]
     done = states.count("done")
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(ProgressBar(total=max(len(states), 1), completed=done, width=BAR * 2), Text(f"{done}/{len(states)}"))
-    return grid
+    return _line(*_bar(done, len(states), WHOLE_BAR), (f" {done}/{len(states)}", ""))
 
 
-def _mark(state: str) -> Text:
-    mark, style = MARKS.get(state, MARKS["waiting"])
-    return Text(mark, style=style)
+def _marked(state: str, words: tuple[str, str]) -> Text:
+    return _line(MARKS.get(state, MARKS["waiting"]), (" ", ""), words)
+
+
+def _line(*parts: tuple[str, str]) -> Text:
+    """One line whatever its width."""
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")

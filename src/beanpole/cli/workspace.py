@@ -10,10 +10,13 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beanpole.cli.errors import WrongState
 from beanpole.cli.git import DETACHED, Git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = ".elasticbeanstalk"
 FILE = "config.yml"
@@ -60,6 +63,15 @@ class Workspace:
                 return cls.at(each)
         return cls.at(folder)
 
+    @classmethod
+    def nearby(cls, folder: Path, warn: Callable[[str], None]) -> Workspace:
+        """As `around`; of a file that cannot be understood only a warning, for commands that can do without it."""
+        try:
+            return cls.around(folder)
+        except WrongState as unreadable:
+            warn(f"Warning: {unreadable.cause} {unreadable.remedy}")
+            return cls(folder.absolute())
+
     @property
     def application(self) -> str | None:
         return _text(self._section("global").get("application_name"))
@@ -86,10 +98,18 @@ class Workspace:
 
     @property
     def branch(self) -> str:
-        """As the EB CLI decides it: of git only where the file or a `.git` folder says that there is git."""
-        if self._section("global").get("sc") or (self.root / ".git").is_dir():
-            return Git(self.root).branch()
-        return DETACHED
+        return Git(self.root).branch() if self.has_branches else DETACHED
+
+    @property
+    def has_branches(self) -> bool:
+        """As the EB CLI decides it: where the file or a `.git` folder says that there is git."""
+        return bool(self._section("global").get("sc")) or (self.root / ".git").is_dir()
+
+    @property
+    def remembers(self) -> bool:
+        """Whether another branch, or this one, was deployed from here."""
+        sections = self._section("branch-defaults").values()
+        return any(isinstance(section, dict) and section.get("environment") for section in sections)
 
     def remember(self, *, application: str, environment: str, platform: str, region: str) -> bool:
         """Write down what is not there yet; whether that was anything. What the user chose before stays."""
@@ -155,11 +175,24 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise WrongState(f"{path} cannot be read: {problem.strerror}.", "Make it readable.") from problem
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        reason = " ".join(str(problem).split())
-        raise WrongState(f"{path} is not YAML: {reason}.", "Correct it, or delete it and deploy again.") from problem
+        raise WrongState(
+            f"{path} is not YAML: {_reason(problem)}.", "Correct it, or delete it and deploy again."
+        ) from problem
     if found is not None and not isinstance(found, dict):
         raise WrongState(f"{path} has no sections.", "Correct it, or delete it and deploy again.")
     return found or {}
+
+
+def _reason(problem: Exception) -> str:
+    """In one line, with the number of the line at fault where it is known."""
+    import yaml
+
+    if isinstance(problem, yaml.MarkedYAMLError) and problem.problem_mark is not None:
+        words = ", ".join(filter(None, (problem.context, problem.problem)))
+        return f"line {problem.problem_mark.line + 1}: {' '.join(words.split())}"
+    if isinstance(problem, yaml.reader.ReaderError):
+        return f"character {problem.position + 1}: {problem.reason}"
+    return " ".join(str(problem).split())
 
 
 def _replace(path: Path, text: str) -> None:

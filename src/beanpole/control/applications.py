@@ -6,6 +6,9 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from beanpole.aws.errors import AwsError
 from beanpole.control import errors, sample, terminate
@@ -15,8 +18,14 @@ from beanpole.store.applications import Application, Version
 from beanpole.store.bundles import BundleError, Manifest, check_and_unpack
 from beanpole.store.events import Subject
 
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
 SAMPLE = "Sample Application"
 """The label under which clients ask for an application of ours when they have none."""
+
+_NOTHING_THERE = ("NoSuchBucket", "NoSuchKey")
+"""What the object store says where a bundle has gone already."""
 
 _NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
 
@@ -29,14 +38,19 @@ def create_application(
     with database.write() as db:
         if applications.find(db, name) is not None:
             raise errors.invalid(f"Application {name} already exists.")
-        now = database.now_ms()
-        new = Application(name, description, now, now)
-        applications.add(db, new)
+        new = _add_application(db, control, by, name, description)
         tags.add(db, control.arn("application", name), given_tags or {})
-        subject = Subject(application=name, request_id=by.request_id)
-        for words in ("createApplication is starting.", f"Created new Application: {name}"):
-            events.say(db, now, subject, words)
-        events.say(db, now, subject, "createApplication completed successfully.")
+    return new
+
+
+def _add_application(db: sa.Connection, control: Control, by: By, name: str, description: str | None) -> Application:
+    now = control.database.now_ms()
+    new = Application(name, description, now, now)
+    applications.add(db, new)
+    subject = Subject(application=name, request_id=by.request_id)
+    for words in ("createApplication is starting.", f"Created new Application: {name}"):
+        events.say(db, now, subject, words)
+    events.say(db, now, subject, "createApplication completed successfully.")
     return new
 
 
@@ -86,44 +100,52 @@ def create_version(
 
     The bundle is checked and taken apart here, so that a version which exists can be deployed.
     """
+    if create_application_too:
+        _check_name(application, "Application name")
     _check_name(label, "Version label")
-    database = control.database
-    with database.read() as db:
-        _may_create(db_application := applications.find(db, application), application, create_application_too)
-        if db_application is not None and applications.find_version(db, application, label) is not None:
-            raise errors.invalid(f"Application Version {label} already exists.")
-    bundle, manifest = _bundle(control, source)
-    if db_application is None:
-        create_application(control, by, application, None)
-    with database.write() as db:
-        if applications.find_version(db, application, label) is not None:
-            raise errors.invalid(f"Application Version {label} already exists.")
-        now = database.now_ms()
-        new = Version(
-            application=application,
-            label=label,
-            description=description,
-            bucket=source[0] if source else control.bucket,
-            key=source[1] if source else "sample/application.zip",
-            bundle=bundle,
-            manifest=manifest,
-            status="PROCESSED" if process else "UNPROCESSED",
-            created_at=now,
-            updated_at=now,
-        )
-        applications.add_version(db, new)
+    with control.database.read() as db:
+        _may_add(db, application, label, create_application_too)
+    new = sample_version(control, application, label) if source is None else _of_bundle(control, application, source)
+    new = msgspec.structs.replace(
+        new, label=label, description=description, status="PROCESSED" if process else "UNPROCESSED"
+    )
+    with control.database.write() as db:
+        # The bundle took its time: the application may have come or gone meanwhile, and the label may be taken.
+        if _may_add(db, application, label, create_application_too) is None:
+            _add_application(db, control, by, application, None)
+        new = add_version(db, control, by, new)
         tags.add(db, control.arn("applicationversion", application, label), given_tags or {})
-        applications.update(db, application, updated_at=now)
-        subject = Subject(application=application, version_label=label, request_id=by.request_id)
-        events.say(db, now, subject, "createApplicationVersion is starting.")
-        events.say(db, now, subject, f"Created new Application Version: {label}")
-        if process:
-            events.say(db, now, subject, f"Finished processing application version {label}: PROCESSED.")
-        events.say(db, now, subject, "createApplicationVersion completed successfully.")
+    return new
+
+
+def sample_version(control: Control, application: str, label: str = SAMPLE) -> Version:
+    """The sample application as a version that is not added yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.zip"
+        path.write_bytes(sample.bundle())
+        manifest = _unpacked(control, path, label)
+    return Version(
+        application, label, None, control.bucket, "sample/application.zip", None, manifest, "UNPROCESSED", 0, 0
+    )
+
+
+def add_version(db: sa.Connection, control: Control, by: By, new: Version) -> Version:
+    """In the caller's transaction, which has found the application, and no version of that label."""
+    now = control.database.now_ms()
+    new = msgspec.structs.replace(new, created_at=now, updated_at=now)
+    applications.add_version(db, new)
+    applications.update(db, new.application, updated_at=now)
+    subject = Subject(application=new.application, version_label=new.label, request_id=by.request_id)
+    events.say(db, now, subject, "createApplicationVersion is starting.")
+    events.say(db, now, subject, f"Created new Application Version: {new.label}")
+    if new.status == "PROCESSED":
+        events.say(db, now, subject, f"Finished processing application version {new.label}: PROCESSED.")
+    events.say(db, now, subject, "createApplicationVersion completed successfully.")
     return new
 
 
 def delete_version(control: Control, by: By, application: str, label: str, *, with_bundle: bool) -> None:
+    """Refused while an environment has it or is getting it. SourceBundleDeletionFailure: the version alone is gone."""
     database = control.database
     with database.write() as db:
         if applications.find(db, application) is None:
@@ -131,41 +153,53 @@ def delete_version(control: Control, by: By, application: str, label: str, *, wi
         version = applications.find_version(db, application, label)
         if version is None:
             raise errors.no_version(label)
-        using = [each.name for each in environments.listed(db, application=application, version_label=label)]
+        using = {each.name for each in environments.listed(db, application=application, version_label=label)}
+        using |= environments.names_deploying(db, application, label)
         if using:
             raise errors.invalid(
-                f"Unable to delete application version {label} because it is deployed in: {', '.join(using)}."
+                f"Unable to delete application version {label} because it is deployed in: {', '.join(sorted(using))}."
             )
         applications.remove_version(db, application, label)
         subject = Subject(application=application, version_label=label, request_id=by.request_id)
         events.say(db, database.now_ms(), subject, f"Deleted Application Version: {label}")
-    if with_bundle and version.bucket is not None and version.key is not None:
-        control.objects.delete(version.bucket, version.key)
+    if with_bundle and version.bundle is not None and version.bucket is not None and version.key is not None:
+        _delete_bundle(control, version.bucket, version.key)
 
 
 def manifest_of(control: Control, version: Version) -> Manifest:
     return Manifest.from_json(control.blobs.path(version.manifest).read_text())
 
 
-def _may_create(found: Application | None, name: str, create_too: bool) -> None:
+def _may_add(db: sa.Connection, name: str, label: str, create_too: bool) -> Application | None:
+    """The application, None when it has to be made too. Raises the API's error when the version cannot be added."""
+    found = applications.find(db, name)
     if found is None and not create_too:
         raise errors.no_application(name)
     if found is not None and found.deleting is not None:
         raise errors.invalid(f"Application {name} is being deleted.")
+    if applications.find_version(db, name, label) is not None:
+        raise errors.invalid(f"Application Version {label} already exists.")
+    return found
 
 
-def _bundle(control: Control, source: tuple[str, str] | None) -> tuple[str | None, str]:
-    """Digests of the zip (None for the sample) and of its manifest document, both blobs from now on."""
-    if source is None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "sample.zip"
-            path.write_bytes(sample.bundle())
-            return None, _unpacked(control, path, SAMPLE)
+def _of_bundle(control: Control, application: str, source: tuple[str, str]) -> Version:
+    """The bundle as a version that has no label yet. Its files and their manifest are blobs from now on."""
     bucket, key = source
     found = control.objects.get(bucket, key)
     if found is None:
         raise errors.invalid(f"Unable to download from S3 location (Bucket: {bucket}  Key: {key}). Reason: Not Found")
-    return found.sha256, _unpacked(control, control.objects.content(found), key)
+    manifest = _unpacked(control, control.objects.content(found), key)
+    return Version(application, "", None, bucket, key, found.sha256, manifest, "UNPROCESSED", 0, 0)
+
+
+def _delete_bundle(control: Control, bucket: str, key: str) -> None:
+    try:
+        control.objects.delete(bucket, key)
+    except AwsError as problem:
+        if problem.code not in _NOTHING_THERE:
+            raise errors.bundle_stays(bucket, key, problem.message) from problem
+    except OSError as problem:
+        raise errors.bundle_stays(bucket, key, problem.strerror or str(problem)) from problem
 
 
 def _unpacked(control: Control, path: Path, name: str) -> str:

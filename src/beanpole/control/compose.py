@@ -64,6 +64,7 @@ def compose(
         manifest=version.manifest,
         files=manifest.digest,
         python=version_of_python,
+        platform=branch,
         processes=tuple(Process(each.name, each.command) for each in application.processes),
         layer=control.layers.key(application.requirements, version_of_python),
         commands=extensions.commands,

@@ -8,6 +8,7 @@ import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from beanpole.control import applications as versions
 from beanpole.control import compose, errors, settings, submit, update
 from beanpole.policies import capacity
 from beanpole.policies.plan import Plan
@@ -32,7 +33,8 @@ _ID = string.ascii_lowercase + string.digits
 class NewEnvironment:
     application: str
     name: str
-    version_label: str
+    version_label: str | None
+    """None: the sample application, which becomes a version with the first environment that asks for it."""
     platform: str
     """Its branch name."""
     cname_prefix: str | None = None
@@ -45,7 +47,11 @@ class NewEnvironment:
 
 def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     """Begin the creation; the environment as it is then. Raises the API's errors, and changes nothing when it does."""
-    version = _check(control, wanted)
+    _check_names(wanted)
+    with control.database.read() as db:
+        version = _version(db, wanted)
+    if version is None:
+        version = versions.sample_version(control, wanted.application)
     stored = settings.after({}, wanted.changes, wanted.removals)
     composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
@@ -53,7 +59,12 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     plan = Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal)))
     database = control.database
     with database.write() as db:
-        _refuse_taken(db, wanted)
+        # Nobody was kept from anything while the release was composed: all is asked once more.
+        there = _version(db, wanted)
+        if there is None:
+            versions.add_version(db, control, by, version)
+        elif there.manifest != version.manifest:
+            raise errors.invalid(f"Application Version {version.label} was replaced at this moment. Try again.")
         now = database.now_ms()
         new = Environment(
             id="e-" + "".join(secrets.choice(_ID) for _ in range(10)),
@@ -102,7 +113,7 @@ def cname_available(control: Control, prefix: str) -> bool:
         return _CNAME.fullmatch(prefix) is not None and environments.find_cname(db, prefix.lower()) is None
 
 
-def _check(control: Control, wanted: NewEnvironment) -> Version:
+def _check_names(wanted: NewEnvironment) -> None:
     if not _NAME.fullmatch(wanted.name):
         raise errors.invalid(
             f"Value {wanted.name} at 'EnvironmentName' failed to satisfy constraint: Member must have 4 to 40 letters, "
@@ -115,16 +126,20 @@ def _check(control: Control, wanted: NewEnvironment) -> Version:
             f"Value {wanted.cname_prefix} at 'CNAMEPrefix' failed to satisfy constraint: Member must have 4 to 63 "
             "letters, digits and hyphens, with no hyphen at either end."
         )
-    with control.database.read() as db:
-        application = applications.find(db, wanted.application)
-        if application is None:
-            raise errors.no_application(wanted.application)
-        if application.deleting is not None:
-            raise errors.invalid(f"Application {wanted.application} is being deleted.")
-        _refuse_taken(db, wanted)
-        version = applications.find_version(db, wanted.application, wanted.version_label)
-    if version is None:
-        raise errors.no_version(wanted.version_label)
+
+
+def _version(db: sa.Connection, wanted: NewEnvironment) -> Version | None:
+    """The version to launch; None for the sample that is none yet. Raises the API's error when nothing can be."""
+    application = applications.find(db, wanted.application)
+    if application is None:
+        raise errors.no_application(wanted.application)
+    if application.deleting is not None:
+        raise errors.invalid(f"Application {wanted.application} is being deleted.")
+    _refuse_taken(db, wanted)
+    label = wanted.version_label or versions.SAMPLE
+    version = applications.find_version(db, wanted.application, label)
+    if version is None and wanted.version_label is not None:
+        raise errors.no_version(label)
     return version
 
 

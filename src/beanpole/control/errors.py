@@ -21,6 +21,13 @@ def configuration(message: str) -> AwsError:
     return AwsError("ConfigurationValidationException", f"Configuration validation exception: {message}")
 
 
+def bundle_stays(bucket: str, key: str, why: str) -> AwsError:
+    return AwsError(
+        "SourceBundleDeletionFailure",
+        f"The version is deleted, but its bundle s3://{bucket}/{key} is not: {why} Delete the object yourself.",
+    )
+
+
 def no_application(name: str) -> AwsError:
     return invalid(f"No Application named '{name}' found.")
 

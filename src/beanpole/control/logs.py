@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
+import structlog
+
+from beanpole.aws.errors import AwsError
 from beanpole.control import errors
 from beanpole.control.context import By, Control, the_environment
-from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.agent_client import AgentError
+from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.store import environment_info, events, instances
 from beanpole.store.environment_info import Sample
 from beanpole.store.events import Subject
 
 if TYPE_CHECKING:
-    from beanpole.fleet.local import LocalFleet
+    from beanpole.fleet.fleet import Fleet
     from beanpole.store.environments import Environment
 
 Kind = Literal["tail", "bundle"]
@@ -25,10 +29,13 @@ TIMEOUT = 60.0
 """Seconds for an instance to hand over its logs; the EB CLI waits two minutes for all."""
 
 DONE = "Pulled logs for environment instances."
+FAILED = "Failed to pull logs for environment instances."
+
+log = structlog.get_logger("logs")
 
 
 class Logs:
-    def __init__(self, control: Control, fleet: LocalFleet, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, control: Control, fleet: Fleet, loop: asyncio.AbstractEventLoop) -> None:
         self._control = control
         self._fleet = fleet
         self._loop = loop
@@ -49,46 +56,66 @@ class Logs:
     def _begin(self, environment: Environment, kind: Kind, subject: Subject) -> None:
         task = asyncio.create_task(self._collect(environment, kind, subject))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("a request for logs failed for a fault of ours", exc_info=fault)
 
     async def _collect(self, environment: Environment, kind: Kind, subject: Subject) -> None:
         with self._control.database.read() as db:
             ids = [instance.id for instance in instances.listed(db, environment.id)]
-        failures = await asyncio.gather(*(self._from(environment, kind, instance) for instance in ids))
+        found = await asyncio.gather(*(self._from(environment, kind, each) for each in ids), return_exceptions=True)
+        failures = [_words(instance, outcome) for instance, outcome in zip(ids, found, strict=True)]
         database = self._control.database
         with database.write() as db:
             for problem in filter(None, failures):
                 events.say(db, database.now_ms(), subject, problem, "WARN")
             # One closing sentence, after everything else: clients stop reading at it.
             if ids and all(failures):
-                words = "Failed to pull logs for environment instances. No instance could be reached."
+                words = f"{FAILED} No instance handed them over."
                 events.say(db, database.now_ms(), subject, words, "ERROR")
             else:
                 events.say(db, database.now_ms(), subject, DONE)
 
-    async def _from(self, environment: Environment, kind: Kind, instance: str) -> str | None:
-        """None when it worked, else what to tell."""
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                client = await self._fleet.client(instance)
-                if kind == "tail":
-                    content, suffix, of = _text(await client.logs(TAIL_LINES)).encode(), "txt", "text/plain"
-                else:
-                    content, suffix, of = await client.log_bundle(), "zip", "application/zip"
-        except (AgentUnreachable, TimeoutError) as problem:
-            return f"[Instance: {instance}] The logs could not be read: {problem or 'no answer in time'}."
+    async def _from(self, environment: Environment, kind: Kind, instance: str) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            client = await self._fleet.client(instance)
+            if kind == "tail":
+                content, suffix, of = _text(await client.logs(TAIL_LINES)).encode(), "txt", "text/plain"
+            else:
+                content, suffix, of = await client.log_bundle(), "zip", "application/zip"
         await asyncio.to_thread(self._keep, environment, kind, instance, content, suffix, of)
-        return None
 
     def _keep(self, environment: Environment, kind: Kind, instance: str, content: bytes, suffix: str, of: str) -> None:
         database = self._control.database
         now = database.now_ms()
         key = f"resources/environments/logs/{kind}/{environment.id}/{instance}/{kind}-{now}.{suffix}"
+        # Users may empty and delete any bucket, this one too; clients make it again only when they upload.
+        self._control.objects.create_bucket(self._control.bucket)
         self._control.objects.put(self._control.bucket, key, content, of)
         with database.write() as db:
             older = environment_info.put(db, Sample(environment.id, kind, instance, key, now))
         if older is not None:
-            self._control.objects.delete(self._control.bucket, older)
+            try:
+                self._control.objects.delete(self._control.bucket, older)
+            except AwsError as problem:
+                log.info("an older log stays", key=older, reason=problem.message)
+
+
+def _words(instance: str, outcome: BaseException | None) -> str | None:
+    """What to tell of an instance; None when its logs are there."""
+    match outcome:
+        case None:
+            return None
+        case AgentError() | AgentWillNotStart() | TimeoutError():
+            return f"[Instance: {instance}] The logs could not be read: {str(outcome) or 'no answer in time'}."
+        case AwsError():
+            return f"[Instance: {instance}] The logs could not be stored: {outcome.message}"
+        case _:
+            log.error("logs were not collected for a fault of ours", instance=instance, exc_info=outcome)
+            return f"[Instance: {instance}] The logs could not be collected. Beanpole's own log says why."
 
 
 def _text(files: list[dict[str, str]]) -> str:

@@ -13,18 +13,21 @@ import msgspec
 from beanpole.control import compose, errors, settings, submit
 from beanpole.control.context import By, Control, the_environment
 from beanpole.operations.brought import brought
+from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members, target
 from beanpole.options.changes import diff
 from beanpole.policies import all_at_once
 from beanpole.policies.change import Rules
-from beanpole.store import environments
+from beanpole.policies.plan import Plan, Register
+from beanpole.store import environments, operations
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.control.compose import Composed
     from beanpole.operations.work import Brought
-    from beanpole.policies.plan import Plan
+    from beanpole.policies.change import Member
+    from beanpole.policies.plan import AnyStep
     from beanpole.store.environments import Environment, OptionKey
     from beanpole.store.events import Said
     from beanpole.store.operations import Origin
@@ -50,6 +53,8 @@ class Decision:
     environment: Environment
     back_to: Brought
     composed: Composed
+    before: dict[OptionKey, str]
+    """The stored settings on which it was decided."""
     stored: dict[OptionKey, str]
     plan: Plan
     differences: tuple[Difference, ...]
@@ -71,15 +76,21 @@ def decide(control: Control, *, name: str | None, id_: str | None, number: int |
         current = brought(db, control.registry, environment.id, environment.release)
         if current is None:
             raise errors.invalid(f"Environment named {environment.name} has no release that passed yet.")
-        goal = brought(db, control.registry, environment.id, _number(db, environment, current, number))
+        fleet = members(db, environment.id)
+        chosen = (
+            _chosen(db, environment, number) if number is not None else _last(db, control, environment, current, fleet)
+        )
+        goal = brought(db, control.registry, environment.id, chosen)
         if goal is None:
             raise errors.invalid(f"Environment named {environment.name} has no release {number}.")
+        before = environments.options(db, environment.id)
         stored = _without_scale_change(db, environment, goal.number)
-        fleet = members(db, environment.id)
     composed = compose.recompose(control, goal, stored, [])
-    plan = all_at_once.plan(fleet, msgspec.structs.replace(target(goal), once=False), Rules())
-    plan = msgspec.structs.replace(plan, policy="Rollback")
-    return Decision(environment, goal, composed, stored, plan, _differences(control, current, composed, goal))
+    differences = _differences(control, current, composed, goal)
+    plan = _plan(fleet, current, composed, goal)
+    if number is not None and not plan.steps and not differences:
+        raise errors.invalid(f"Environment named {environment.name} runs what release {number} is already.")
+    return Decision(environment, goal, composed, before, stored, plan, differences)
 
 
 def rollback(
@@ -95,7 +106,9 @@ def rollback(
     environment = decision.environment
     goal = decision.back_to
     with control.database.write() as db:
-        if origin == "user" and the_environment(db, id_=environment.id).status != "Ready":
+        now = the_environment(db, id_=environment.id)
+        overtaken = now.release != environment.release or environments.options(db, environment.id) != decision.before
+        if now.status != "Ready" or overtaken or operations.open_of_users(db, environment.id):
             raise errors.not_ready(environment.name)
         if discredit is not None:
             environments.update_release(db, environment.id, discredit, passed_at=None)
@@ -118,15 +131,48 @@ def rollback(
     return Begun(decision, operation, release)
 
 
-def _number(db: sa.Connection, environment: Environment, current: Brought, number: int | None) -> int:
-    if number is not None:
-        return number
+def _chosen(db: sa.Connection, environment: Environment, number: int) -> int:
+    found = environments.find_release(db, environment.id, number)
+    if found is not None and found.passed_at is None:
+        raise errors.invalid(
+            f"Release {number} of environment named {environment.name} never passed its checks. Deploy its version "
+            f"{found.version_label} if you want to try it again."
+        )
+    return number
+
+
+def _last(
+    db: sa.Connection, control: Control, environment: Environment, current: Brought, fleet: tuple[Member, ...]
+) -> int:
+    """The last release that passed and differs from what runs, by what its processes or the balancer can notice.
+
+    Where a failed release was left running, as AutoRollback was off, that is the last one that passed at all.
+    """
+    if any(member.digest not in (None, current.digest) for member in fleet):
+        return current.number
     for release in environments.releases(db, environment.id):
-        if release.number < current.number and release.passed_at is not None and release.digest != current.digest:
+        if release.number >= current.number or release.passed_at is None:
+            continue
+        if release.digest != current.digest:
+            return release.number
+        former = brought(db, control.registry, environment.id, release.number)
+        if former is not None and health_check(former.settings) != health_check(current.settings):
             return release.number
     raise errors.invalid(
         f"Environment named {environment.name} has no earlier release that passed and differs from what is running."
     )
+
+
+def _plan(fleet: tuple[Member, ...], current: Brought, composed: Composed, goal: Brought) -> Plan:
+    """Nothing is started where the release serves already; then at most the balancer checks as it did."""
+    if any(member.digest != goal.digest for member in fleet):
+        plan = all_at_once.plan(fleet, msgspec.structs.replace(target(goal), once=False), Rules())
+        return msgspec.structs.replace(plan, policy="Rollback")
+    steps: tuple[AnyStep, ...] = ()
+    if fleet and health_check(current.settings) != health_check(composed.settings):
+        ids = tuple(member.id for member in fleet)
+        steps = (Register(key="register", slots=ids, words="Tell the balancer how to check the instances"),)
+    return Plan(policy="Rollback", steps=steps)
 
 
 def _without_scale_change(db: sa.Connection, environment: Environment, number: int) -> dict[OptionKey, str]:

@@ -20,7 +20,7 @@ CONTEXT = Context()
 
 
 def given(option_settings: Iterable[Mapping[str, Any]]) -> list[Setting]:
-    """The settings of a call, in its order."""
+    """The settings of a call, in its order. One without a namespace has "", in which validation finds no option."""
     return [
         Setting.of(
             each.get("Namespace", ""), each.get("OptionName", ""), each.get("Value", ""), each.get("ResourceName", "")
@@ -30,6 +30,12 @@ def given(option_settings: Iterable[Mapping[str, Any]]) -> list[Setting]:
 
 
 def removed(specifications: Iterable[Mapping[str, Any]]) -> set[OptionKey]:
+    """The options that a call removes. Raises the API's error for one that names no namespace or no option."""
+    specifications = list(specifications)
+    for each in specifications:
+        if not each.get("Namespace") or not each.get("OptionName"):
+            where = f"(Namespace: '{each.get('Namespace', '')}', OptionName: '{each.get('OptionName', '')}')"
+            raise errors.configuration(f"Invalid option specification {where}: Unknown configuration setting.")
     return {
         Setting.of(each.get("Namespace", ""), each.get("OptionName", ""), "", each.get("ResourceName", "")).key
         for each in specifications

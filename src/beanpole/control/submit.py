@@ -9,7 +9,7 @@ import msgspec
 from beanpole.control import errors
 from beanpole.operations import release as releases
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Activate
+from beanpole.policies.plan import Activate, Register
 from beanpole.store import environments, events, operations
 from beanpole.store.events import Said, Subject
 from beanpole.store.operations import Busy, Draft
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ENGINE_GRACE = 240
 """Seconds that Elastic Beanstalk adds to the command time-out."""
+
+FINISH = 300
+"""Seconds of a batch for what has limits of its own that no setting changes: the balancer, the switch, the commit."""
 
 ARRIVAL = 1800
 """Seconds for dependencies to be resolved, fetched and installed."""
@@ -97,8 +100,16 @@ def begin(
 
 def deadline(plan: Plan, settings: Settings) -> int:
     """Seconds until the operation is ended: the sum of its steps' own limits. Only a fault of ours reaches it."""
+    ours = "beanpole:deployment"
     command = settings.integer("aws:elasticbeanstalk:command", "Timeout") + ENGINE_GRACE
-    start = int(settings.seconds("beanpole:deployment", "StartTimeout"))
+    start = int(settings.seconds(ours, "StartTimeout"))
+    grace = int(settings.seconds(ours, "StopGrace"))
+    gate = start + int(settings.integer(ours, "GateChecks") * settings.seconds(ours, "GateInterval"))
+    batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
+    return ARRIVAL + command + batches * (command + 2 * start + gate + 2 * grace + FINISH) + end_of(settings)
+
+
+def end_of(settings: Settings) -> int:
+    """Seconds for what runs to end: the drains of a release that leaves and of an instance that does."""
     drain = settings.integer("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay")
-    batches = sum(isinstance(step, Activate) for step in plan.steps)
-    return ARRIVAL + command + batches * (command + 3 * start + drain) + 2 * drain
+    return 2 * (drain + int(settings.seconds("beanpole:deployment", "StopGrace")))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from beanpole.control import errors
 from beanpole.control.context import By, Control, the_environment
+from beanpole.control.submit import end_of
+from beanpole.operations.brought import brought
 from beanpole.operations.closing import verdict
 from beanpole.policies import capacity
 from beanpole.policies import plan as plans
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from beanpole.store.events import Said
     from beanpole.store.operations import Operation
 
-DEADLINE_MS = 30 * 60 * 1000
-"""Milliseconds for a termination; drains and stops have shorter limits of their own."""
+DEADLINE = 30 * 60
+"""Seconds for a termination beside its drains, which are as long as the settings say."""
 
 
 def terminate(control: Control, by: By, *, name: str | None, id_: str | None) -> Environment:
@@ -45,6 +47,8 @@ def submit(db: sa.Connection, control: Control, by: By, environment: Environment
         _tell_its_end(db, control, environment, ended)
     slots = tuple(instance.id for instance in instances.listed(db, environment.id))
     steps = tuple(capacity.remove(slots)) if slots else ()
+    current = brought(db, control.registry, environment.id, environment.release)
+    seconds = DEADLINE + (end_of(current.settings) if current is not None else 0)
     draft = Draft(
         environment_id=environment.id,
         kind="terminate",
@@ -55,7 +59,7 @@ def submit(db: sa.Connection, control: Control, by: By, environment: Environment
         previous=environment.release,
         desired=0,
         plan=plans.encode(Plan(policy="Terminate", steps=steps)),
-        deadline_at=now + DEADLINE_MS,
+        deadline_at=now + seconds * 1000,
     )
     operations.submit(db, now, draft)
     environments.update(db, environment.id, status="Terminating", updated_at=now)

@@ -24,16 +24,22 @@ if TYPE_CHECKING:
     from beanpole.operations.work import Brought
     from beanpole.options.setting import Setting
     from beanpole.options.settings import Settings
+    from beanpole.store.applications import Version
     from beanpole.store.environments import Environment, OptionKey
     from beanpole.store.events import Said
+
+DECISIONS = 5
+"""How often an update is decided on anew because something else changed the environment while it was decided on."""
 
 POLICIES = {"AllAtOnce": all_at_once.plan, "Rolling": rolling.plan}
 
 
 @dataclass(frozen=True)
 class Update:
-    """What a call asks for; None and empty mean: as it is."""
+    """What a call asks for; None and empty mean: as it is. Application and tier are those that it has to have."""
 
+    application: str | None = None
+    tier: str | None = None
     version_label: str | None = None
     platform: str | None = None
     description: str | None = None
@@ -42,73 +48,65 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What an update is decided on, as one transaction saw it; equal bases give equal decisions.
+
+    The environment comes without its health, which changes by the second and decides nothing.
+    """
+
+    environment: Environment
+    stored: dict[OptionKey, str]
+    """The stored settings with those that the call changes."""
+    label: str | None
+    version: Version | None
+    fleet: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
 class Decision:
     """What an update would be: decided, and nothing done."""
 
-    environment: Environment
+    basis: Basis
     composed: Composed | None
     """None where there is nothing to deploy: no version was ever there, none is given."""
-    stored: dict[OptionKey, str]
     plan: Plan
     desired: int
 
 
 def update(control: Control, by: By, wanted: Update, *, name: str | None, id_: str | None) -> Environment:
-    """Begin the update; the environment as it is then. Raises the API's errors, and changes nothing when it does."""
-    decision = decide(control, wanted, name=name, id_=id_)
-    environment = decision.environment
-    with control.database.write() as db:
-        if the_environment(db, id_=environment.id).status != "Ready":
-            raise errors.not_ready(environment.name)
-        release = environment.release
-        if decision.composed is not None:
-            release = submit.add_release(db, control, environment.id, decision.composed, decision.stored)
-        columns = {"description": wanted.description} if wanted.description is not None else {}
-        columns |= {"platform": wanted.platform} if wanted.platform is not None else {}
-        if columns:
-            environments.update(db, environment.id, **columns)
-        submit.begin(
-            db,
-            control,
-            by,
-            environment,
-            decision.plan,
-            kind="update",
-            release=release,
-            desired=decision.desired,
-            settings=_in_force(control, decision),
-            words=_first_words(environment, wanted, decision),
-        )
-        after = environments.find(db, environment.id)
-    control.wake()
-    return after or environment
+    """Begin the update; the environment as it is then. Raises the API's errors, and changes nothing when it does.
+
+    A decision takes its time outside of any transaction. One that another change has overtaken is made anew.
+    """
+    for _ in range(DECISIONS):
+        decision = decide(control, wanted, name=name, id_=id_)
+        environment = decision.basis.environment
+        with control.database.write() as db:
+            if _basis(db, wanted, name=name, id_=id_) != decision.basis:
+                continue
+            _begin(db, control, by, wanted, decision)
+            after = environments.find(db, environment.id)
+        control.wake()
+        return after or environment
+    raise errors.not_ready(name or id_ or "")
 
 
 def decide(control: Control, wanted: Update, *, name: str | None, id_: str | None) -> Decision:
     with control.database.read() as db:
-        environment = the_environment(db, name=name, id_=id_)
-        if environment.status != "Ready":
-            raise errors.not_ready(environment.name)
-        stored = settings.after(environments.options(db, environment.id), wanted.changes, wanted.removals)
-        label = wanted.version_label or environment.version_label or _attempted(db, environment)
-        version = applications.find_version(db, environment.application, label) if label else None
-        if wanted.version_label is not None and version is None:
-            raise errors.no_version(wanted.version_label)
+        basis = _basis(db, wanted, name=name, id_=id_)
+        environment, stored, version = basis.environment, basis.stored, basis.version
         current = brought(db, control.registry, environment.id, environment.release)
-        fleet = members(db, environment.id)
     before = current.settings if current else None
     platform = wanted.platform or environment.platform
     if version is not None:
         composed = compose.compose(control, version, platform, stored, wanted.changes, before)
-    elif current is not None and label is not None:
+    elif current is not None and basis.label is not None:
         # The version was deleted after it was deployed; its release still knows everything.
         composed = compose.recompose(control, current, stored, wanted.changes)
     else:
-        composed = None
-    if composed is None:
-        return Decision(environment, None, stored, Plan(policy="AllAtOnce", steps=()), environment.desired)
+        return Decision(basis, None, Plan(policy="AllAtOnce", steps=()), environment.desired)
     desired = wanted_count(composed.settings, environment.desired)
-    return Decision(environment, composed, stored, plan(composed, current, fleet, desired), desired)
+    return Decision(basis, composed, plan(composed, current, basis.fleet, desired), desired)
 
 
 def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
@@ -159,6 +157,55 @@ def wanted_count(in_force: Settings, present: int) -> int:
     return max(least, min(present, most))
 
 
+def _basis(db: sa.Connection, wanted: Update, *, name: str | None, id_: str | None) -> Basis:
+    """Raises the API's errors for an environment that is not there or not ready, and for an unknown version."""
+    environment = the_environment(db, name=name, id_=id_)
+    _refuse_other(environment, wanted)
+    if environment.status != "Ready":
+        raise errors.not_ready(environment.name)
+    stored = settings.after(environments.options(db, environment.id), wanted.changes, wanted.removals)
+    label = wanted.version_label or environment.version_label or _attempted(db, environment)
+    version = applications.find_version(db, environment.application, label) if label else None
+    if wanted.version_label is not None and version is None:
+        raise errors.no_version(wanted.version_label)
+    without_health = msgspec.structs.replace(environment, health="", causes="")
+    return Basis(without_health, stored, label, version, members(db, environment.id))
+
+
+def _refuse_other(environment: Environment, wanted: Update) -> None:
+    """Where the call says which application or tier it means, and the environment is of another."""
+    if wanted.application not in (None, environment.application):
+        raise errors.no_environment(environment.name)
+    if wanted.tier not in (None, environment.tier):
+        raise errors.invalid(
+            f"Environment named {environment.name} has the tier {environment.tier}; a tier cannot be changed to "
+            f"{wanted.tier}. Create another environment."
+        )
+
+
+def _begin(db: sa.Connection, control: Control, by: By, wanted: Update, decision: Decision) -> None:
+    environment = decision.basis.environment
+    release = environment.release
+    if decision.composed is not None:
+        release = submit.add_release(db, control, environment.id, decision.composed, decision.basis.stored)
+    columns = {"description": wanted.description} if wanted.description is not None else {}
+    columns |= {"platform": wanted.platform} if wanted.platform is not None else {}
+    if columns:
+        environments.update(db, environment.id, **columns)
+    submit.begin(
+        db,
+        control,
+        by,
+        environment,
+        decision.plan,
+        kind="update",
+        release=release,
+        desired=decision.desired,
+        settings=_in_force(control, decision),
+        words=_first_words(environment, wanted, decision),
+    )
+
+
 def _attempted(db: sa.Connection, environment: Environment) -> str | None:
     """The version of the newest release, for an environment in which none has passed yet."""
     newest = environments.releases(db, environment.id)[:1]
@@ -168,7 +215,7 @@ def _attempted(db: sa.Connection, environment: Environment) -> str | None:
 def _in_force(control: Control, decision: Decision) -> Settings:
     if decision.composed is not None:
         return decision.composed.settings
-    return compose.settings_in_force(control, decision.stored, [])
+    return compose.settings_in_force(control, decision.basis.stored, [])
 
 
 def _first_words(environment: Environment, wanted: Update, decision: Decision) -> list[Said]:

@@ -1,9 +1,11 @@
-"""Agents as processes of this machine: started so that they outlive the control plane, found again after a restart."""
+"""Agents as processes of this machine: started so that they outlive the control plane, found again after a restart.
+
+An agent that has its folder and answers nobody is ended and followed by another: what it keeps running does not notice.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import subprocess
@@ -11,7 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import structlog
+
 from beanpole.fleet.agent_client import AgentClient, AgentUnreachable, at_socket
+from beanpole.fleet.holder import Holder, NotOurs
 
 SOCKET_LIMIT = 100
 """Bytes of a unix socket's path; systems refuse more than 104 or 108."""
@@ -19,10 +24,31 @@ SOCKET_LIMIT = 100
 START_LIMIT = 15.0
 """Seconds for a started agent to answer."""
 
+STUCK_LIMIT = 3.0
+"""Seconds for which an agent that cannot answer keeps its folder: one that was stopped (somebody may be about to let it
+go on), or whose socket is gone (one that ends removes it, and is gone a moment later)."""
+
+BUSY_LIMIT = 30.0
+"""Seconds for which an agent that only does not answer keeps its folder. Between two answers its own work takes
+milliseconds; on a machine that starts many applications at once, or writes to a disk that is nearly full, more than ten
+seconds were seen. To end it is no outage, but it interrupts its jobs, and a command that must run only once fails its
+deployment then."""
+
+HELLO = (1.0, 10.0)
+"""Seconds for the first answer to a hello, and at most for a later one: doubled each time that was too short."""
+
 END_LIMIT = 30.0
-"""Seconds for an agent that said goodbye to end."""
+"""Seconds beyond their grace for processes to end, and for an agent that said goodbye."""
+
+GRACE = 30.0
+"""Seconds for applications to finish what they do when nothing else is asked for."""
+
+LOOK = 0.02
+"""Seconds between looks at an agent that is starting or ending."""
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+
+log = structlog.get_logger("fleet")
 
 
 class AgentWillNotStart(Exception):
@@ -30,7 +56,10 @@ class AgentWillNotStart(Exception):
 
 
 class DetachedAgent:
-    """The agent of one folder. `client()` answers one that works, after starting the agent when that is needed."""
+    """The agent of one folder. `client()` answers one that works, after starting the agent when that is needed.
+
+    One object per folder and control plane: it sees to it that an agent which is being ended is not started again.
+    """
 
     def __init__(self, home: Path, program: Path, store: str, role: str, address: str = "") -> None:
         self.home = home
@@ -41,17 +70,24 @@ class DetachedAgent:
         self._words += ["--store", store, "--role", role]
         if address:
             self._words += ["--address", address]
+        self._holder = Holder(home)
         self._starting = asyncio.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._ending = False
+        self._ended = False
 
     async def client(self) -> AgentClient:
+        """AgentWillNotStart when it cannot be started or ended, AgentUnreachable when `end` was called."""
         client = self._client()
-        async with self._starting:
-            try:
-                await client.hello()
-            except AgentUnreachable:
-                await self._start(client)
-        return client
+        if not self._ending:  # else the lock is held for as long as applications need to end
+            async with self._starting:
+                if not self._ending:
+                    await self._reach()
+                    return client
+        if not self._ended:
+            await client.hello()
+            return client
+        raise AgentUnreachable(f"the agent in {self.home} was ended")
 
     async def running(self) -> AgentClient | None:
         """The client of an agent that answers now; None, and nothing is started, when there is none."""
@@ -65,70 +101,101 @@ class DetachedAgent:
     def _client(self) -> AgentClient:
         return AgentClient(at_socket(self.socket), str(self.socket), self._store)
 
-    async def _start(self, client: AgentClient) -> None:
+    async def _reach(self) -> None:
+        """Returns when the agent answers. One that died is started again; one that hangs is ended first."""
+        loop = asyncio.get_running_loop()
+        patience = HELLO[0]
+        first = began = silent = loop.time()
+        stuck: float | None = None
+        child: subprocess.Popen[bytes] | None = None
+        while True:
+            asked = loop.time()
+            if await self._answers(patience if stuck is None else HELLO[0]):
+                return
+            now = loop.time()
+            if now - asked >= patience:
+                patience = min(patience * 2, HELLO[1])
+            status = child.poll() if child is not None else None
+            if child is not None and status is None:
+                if now - began > START_LIMIT:
+                    raise AgentWillNotStart(self._last_words(None))
+            # 3: another agent has the folder, or had it a moment ago.
+            elif status not in (None, 3) or (status == 3 and now - first > START_LIMIT + BUSY_LIMIT):
+                raise AgentWillNotStart(self._last_words(status))
+            elif not self._holder.present():
+                child, began, stuck = self._spawn(), now, None
+            else:
+                child = None
+                cannot = self._holder.stopped() or not self.socket.exists()
+                stuck = (stuck or now) if cannot else None
+                if now - silent > BUSY_LIMIT or (stuck is not None and now - stuck > STUCK_LIMIT):
+                    await self._end_holder(f"gave no answer for {now - silent:.0f} s")
+                    silent, patience = loop.time(), HELLO[0]
+            await asyncio.sleep(LOOK)
+
+    async def _answers(self, seconds: float) -> bool:
+        try:
+            await AgentClient(at_socket(self.socket), str(self.socket), self._store, timeout=seconds).hello()
+        except AgentUnreachable:
+            return False
+        return True
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        with (self.home / "agent.log").open("ab") as log:
+        with (self.home / "agent.log").open("ab") as output:
             # Not asyncio's subprocess: its transport kills the child when the loop is closed.
-            child = subprocess.Popen(  # noqa: ASYNC220
+            child = subprocess.Popen(
                 self._words,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 env=environment,
                 cwd=self.home,
                 start_new_session=True,
             )
         self._child = child
-        loop = asyncio.get_running_loop()
-        limit = loop.time() + START_LIMIT
-        while loop.time() < limit:
-            try:
-                await client.hello()
-            except AgentUnreachable:
-                # 3: another agent holds the folder, which is on its way to answering or to its end.
-                if child.poll() not in (None, 3):
-                    raise AgentWillNotStart(self._last_words(child.returncode)) from None
-                await asyncio.sleep(0.02)
-            else:
-                return
-        raise AgentWillNotStart(self._last_words(child.poll()))
+        return child
 
-    async def end(self) -> None:
+    def ever_ran(self) -> bool:
+        """Whether an agent has had the folder and was not ended: only then can anything of it run."""
+        return (self.home / "agent.lock").exists()
+
+    async def end(self, grace: float = GRACE) -> None:
         """Stop everything that the agent keeps running, and the agent; returns when its process has ended.
 
-        An agent that died is started again for that: only an agent knows which processes belong to its folder.
+        Applications have `grace` seconds to finish. An agent that died is started again for that: only an agent knows
+        which processes belong to its folder. Afterwards it is never started again by this object.
         """
-        await self._end(await self.client(), processes=True)
+        self._ending = True  # before the lock, so that nobody waits for it behind this
+        try:
+            async with self._starting:
+                if not self._ended:
+                    await self._reach()
+                    await self._end({"processes": True, "grace": grace}, grace + END_LIMIT)
+                    self._ended = True
+        finally:
+            self._ending = self._ended
 
     async def leave(self) -> None:
         """End the agent alone, if it runs; what it keeps running goes on."""
-        client = await self.running()
-        if client is not None:
-            await self._end(client, processes=False)
+        if await self.running() is not None:
+            await self._end({"processes": False}, END_LIMIT)
 
-    async def _end(self, client: AgentClient, *, processes: bool) -> None:
-        await client.shutdown(processes=processes)
-        async with asyncio.timeout(END_LIMIT):
-            while self._is_held():  # noqa: ASYNC110  a lock cannot be awaited
-                await asyncio.sleep(0.02)
+    async def _end(self, how: dict[str, object], seconds: float) -> None:
+        await self._client().call("POST", "/shutdown", how, timeout=seconds)
+        if not await self._holder.gone(END_LIMIT):
+            await self._end_holder(f"said goodbye {END_LIMIT:.0f} s ago")
         self.reap()
         self.socket.unlink(missing_ok=True)
         (self.home / "agent.lock").unlink(missing_ok=True)
 
-    def _is_held(self) -> bool:
-        """Whether an agent has the folder: it holds a lock for as long as it lives."""
+    async def _end_holder(self, why: str) -> None:
+        log.warning("an agent that hangs is ended", home=str(self.home), why=why)
         try:
-            descriptor = os.open(self.home / "agent.lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+            await self._holder.end()
+        except NotOurs as problem:
+            raise AgentWillNotStart(f"the agent in {self.home} {why}, and {problem}") from problem
 
     def reap(self) -> None:
         """Take the exit status of an agent that this process started and that ended."""

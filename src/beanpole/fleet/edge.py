@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from beanpole.balancer import pool as pools
 from beanpole.balancer.bootstrap import bootstrap
+from beanpole.balancer.lint import lint
 from beanpole.balancer.snapshot import snapshot
 from beanpole.fleet.agent_client import AgentRefused
 from beanpole.store import environments, instances
-from beanpole.store.facts import count_up
+from beanpole.store.facts import count_up, raise_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +37,9 @@ START_LIMIT = 30.0
 
 APPLY_LIMIT = 30.0
 """Seconds for Envoy to acknowledge a snapshot; it takes milliseconds."""
+
+
+log = structlog.get_logger("balancer")
 
 
 class BalancerRefused(Exception):
@@ -70,6 +75,9 @@ class EdgeProxy:
     async def start(self) -> None:
         """Envoy runs with the present state of the database, or goes on running with it."""
         client = await self._agent.client()
+        # A restored backup counts from where it was, and Envoy takes no snapshot that is older than the one it has.
+        applied = (await client.call("GET", "/envoy"))["version"]
+        await asyncio.to_thread(self._count_beyond, int(applied))
         setup = {
             "binary": str(self._binary),
             "bootstrap": bootstrap(),
@@ -87,6 +95,8 @@ class EdgeProxy:
         self._agent.reap()
         if await self._agent.running() is None:
             await self.start()
+        elif self._applied < self._asked and not self._applying.locked():
+            await self.apply()
 
     async def running(self) -> AgentClient | None:
         """The balancer's agent if it answers; nothing is started."""
@@ -163,6 +173,10 @@ class EdgeProxy:
             return {}
         return found
 
+    def _count_beyond(self, version: int) -> None:
+        with self._database.write() as db:
+            raise_to(db, "snapshot", version)
+
     def _snapshot(self) -> Any:
         # Number and content in one transaction, so that of two snapshots the one with the higher number is the later.
         with self._database.write() as db:
@@ -182,7 +196,15 @@ class EdgeProxy:
             # The name of one that is being terminated goes with its last endpoint, before its end is told.
             if endpoints[environment.id] or environment.status != "Terminating"
         ]
-        return snapshot(wanted, version, self._edge)
+        return snapshot([pool for pool in wanted if _is_good(pool)], version, self._edge)
+
+
+def _is_good(pool: pools.Pool) -> bool:
+    """One environment that cannot be served must not keep all others from changing."""
+    problems = lint([pool])
+    if problems:
+        log.error("an environment is not served, because its pool is wrong", problems=problems)
+    return not problems
 
 
 def _health(endpoints: list[instances.Endpoint]) -> pools.Health:

@@ -68,6 +68,10 @@ class Layer:
     uv: str
     cache: Path
 
+    def digests(self) -> list[str]:
+        """SHA-256s of the wheels, which are blobs."""
+        return [wheel.sha256 for wheel in self.packages]
+
     def job_arguments(self) -> dict[str, Any]:
         """Arguments of the agent's job `layer`, for an agent on this machine."""
         return {
@@ -311,7 +315,7 @@ class Layers:
         """The wheel that this entry gave before, if it is still there."""
         path = self._entry_file(entry, interpreter)
         wheel = _read(path) if not entry.is_local and path.is_file() else None
-        return wheel if wheel is not None and self._blobs.has(wheel.sha256) else None
+        return wheel if wheel is not None and self._blobs.touch(wheel.sha256) else None
 
     def _remember(self, entry: Entry, interpreter: Path, wheel: Wheel) -> None:
         path = self._entry_file(entry, interpreter)

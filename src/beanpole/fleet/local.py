@@ -1,161 +1,154 @@
-"""The fleet of this machine: an instance is a folder, a loopback address of its own and an agent beside it."""
+"""This machine: an instance is a folder, a loopback address of its own and an agent beside it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
+import os
 import shutil
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from beanpole.fleet.agent_client import AgentClient, AgentRefused, AgentUnreachable, JobInterrupted, JobView
+import structlog
+
+from beanpole.fleet.agent_client import AgentClient, AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart, DetachedAgent
 from beanpole.store import instances
-from beanpole.store.database import Database
+
+if TYPE_CHECKING:
+    from beanpole.fleet.layers import Layer
+    from beanpole.fleet.place import Progressed
+    from beanpole.store.blobs import Blobs
+    from beanpole.store.database import Database
 
 PATIENCE = 30.0
 """Seconds for which an agent that does not answer is started again before it counts as unreachable."""
 
-RETRY = 0.1
-"""Seconds between tries to reach an agent that is starting anew."""
+STARTS = 8
+"""Agents that are started at the same time: each start is a Python's, and a thousand at once take a machine down."""
 
-Progressed = Callable[[str, int, int], None]
+QUICK = 1.0
+"""Seconds in which an agent that runs answers; those that take longer have to wait in line to be looked at."""
+
+REMOVE_LIMIT = 10.0
+"""Seconds for a folder to go: what ended a moment ago may still write into it."""
+
+REMOVE_AGAIN = 0.1
+"""Seconds between tries."""
+
+log = structlog.get_logger("fleet")
 
 
-class LocalFleet:
-    """The instances below one folder. All methods may be repeated; what is done already is not done again."""
+class ThisMachine:
+    """The instances below one folder, see `Place`."""
 
     shared_machine = True
-    """The instances share one machine's memory, disk and port numbers."""
 
-    def __init__(self, database: Database, folder: Path, program: Path, store: str) -> None:
+    def __init__(self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str) -> None:
         self._database = database
+        self._blobs = blobs
         self._folder = folder
         self._program = program
         self._store = store
         self._agents: dict[str, DetachedAgent] = {}
-        self._letting_go = False
-
-    def let_go(self) -> None:
-        """This process ends: a job whose caller is cancelled goes on from now on, and the next process asks for it."""
-        self._letting_go = True
-
-    def free_address(self, instance_id: str, taken: set[str]) -> str:
-        """A loopback address that no instance has; 127.0.0.1 for all where the system knows only that one."""
-        if not _has_loopback_net():
-            return "127.0.0.1"
-        for attempt in range(1000):
-            digest = hashlib.sha256(f"{instance_id}/{attempt}".encode()).digest()
-            address = f"127.{64 + digest[0] % 128}.{digest[1]}.{1 + digest[2] % 254}"
-            if address not in taken:
-                return address
-        raise AgentWillNotStart("no free loopback address was found in 1000 tries")
+        self._starting = asyncio.Semaphore(STARTS)
+        self._leaving: set[str] = set()
 
     async def launch(self, instance_id: str) -> None:
-        await self._agent(instance_id).client()
+        await self._started(instance_id)
 
     async def terminate(self, instance_id: str) -> None:
-        """Stop everything that runs on the instance and remove its folder."""
+        """From now on nobody else starts its agent. Raises AgentUnreachable; then it may be tried again."""
+        self._leaving.add(instance_id)
         folder = self._folder / instance_id
-        if folder.exists():
-            await self._agent(instance_id).end()
-            await asyncio.to_thread(_remove, folder)
-        self._agents.pop(instance_id, None)
+        try:
+            if folder.exists():
+                await self._clear(folder, self._agent(instance_id))
+        except BaseException:
+            self._leaving.discard(instance_id)
+            raise
+        finally:
+            self._agents.pop(instance_id, None)
 
-    def address(self, instance_id: str) -> str:
-        """The instance's own address."""
-        return self._agent(instance_id).address
+    async def clear_leftovers(self) -> list[str]:
+        """End and remove the instances that the database does not know; their names.
+
+        They come from a database that was put back to an earlier state, or from a removal that failed. What cannot be
+        removed stays until the next time.
+        """
+        # The folders first: a launch writes its row before it makes the folder.
+        folders = [folder for folder in sorted(self._folder.glob("i-*")) if folder.is_dir() and not folder.is_symlink()]
+        with self._database.read() as db:
+            known = {instance.id for instance in instances.listed(db)}
+        left = [folder for folder in folders if folder.name not in known]
+        cleared = await asyncio.gather(*(self._clear_leftover(folder) for folder in left))
+        return [folder.name for folder, done in zip(left, cleared, strict=True) if done]
 
     async def keep_alive(self, instance_id: str) -> AgentClient:
-        """The instance's agent, started again if it died."""
-        agent = self._agent(instance_id)
-        agent.reap()
-        return await agent.client()
+        self._agent(instance_id).reap()
+        return await self._started(instance_id)
 
     async def running(self, instance_id: str) -> AgentClient | None:
-        """The instance's agent if it answers; nothing is started."""
         return await self._agent(instance_id).running()
 
-    async def state(self, instance_id: str) -> dict[str, Any]:
-        """What the instance's agent reports. Raises AgentUnreachable."""
-        return await (await self._client(instance_id)).state()
-
     async def client(self, instance_id: str) -> AgentClient:
-        return await self._client(instance_id)
-
-    async def job(
-        self,
-        instance_id: str,
-        key: str,
-        kind: str,
-        arguments: dict[str, Any],
-        *,
-        epoch: int,
-        timeout: float,
-        repeat: bool = True,
-        on_progress: Progressed | None = None,
-    ) -> dict[str, Any]:
-        """Have a job done and wait for its result, across deaths of the agent.
-
-        `repeat=False`: one that died with its agent is not done again; JobInterrupted says so.
-
-        Raises JobError, StaleEpoch, AgentUnreachable (also when `timeout` seconds are over: then it is unknown whether
-        the job was done). A caller that is cancelled cancels the job, unless this process lets go.
-        """
-        try:
-            async with asyncio.timeout(timeout):
-                while True:
-                    try:
-                        return await self._job(instance_id, key, kind, arguments, epoch, repeat, on_progress)
-                    except JobInterrupted:
-                        if not repeat:
-                            raise
-                    except AgentUnreachable:
-                        await asyncio.sleep(RETRY)
-        except TimeoutError:
-            await self._cancel(instance_id, key)
-            raise AgentUnreachable(f"job {kind} gave no result within {timeout:.0f} s") from None
-        except asyncio.CancelledError:
-            if not self._letting_go:
-                await asyncio.shield(self._cancel(instance_id, key))
-            raise
-
-    async def _job(
-        self,
-        instance_id: str,
-        key: str,
-        kind: str,
-        arguments: dict[str, Any],
-        epoch: int,
-        repeat: bool,
-        on_progress: Progressed | None,
-    ) -> dict[str, Any]:
-        client = await self._client(instance_id)
-        if not repeat and (known := await _known(client, key)) is not None and known.state == "interrupted":
-            known.outcome()
-        await client.put_job(key, kind, arguments, epoch)
-        return await client.wait_job(key, on_progress)
-
-    async def _cancel(self, instance_id: str, key: str) -> None:
-        client = await self._agent(instance_id).running()
-        if client is not None and await _known(client, key) is not None:
-            with contextlib.suppress(AgentUnreachable):
-                await client.cancel_job(key)
-
-    async def _client(self, instance_id: str) -> AgentClient:
         if not (self._folder / instance_id).exists():
             raise AgentUnreachable(f"instance {instance_id} has no folder")
         limit = asyncio.get_running_loop().time() + PATIENCE
         while True:
             try:
-                return await self._agent(instance_id).client()
+                return await self._started(instance_id)
             except AgentWillNotStart as problem:
                 if asyncio.get_running_loop().time() > limit:
                     raise AgentUnreachable(str(problem)) from problem
                 await asyncio.sleep(0.5)
+
+    async def bring(self, instance_id: str, digests: Iterable[str], on_progress: Progressed) -> str:
+        return str(self._blobs.root)
+
+    def layer_job(self, layer: Layer) -> dict[str, Any]:
+        return layer.job_arguments()
+
+    async def _started(self, instance_id: str) -> AgentClient:
+        """The agent's client. Those that run are not kept waiting by those that have to be started."""
+        client = await _running(self._agent(instance_id))
+        if client is not None:
+            return client
+        async with self._starting:
+            if instance_id in self._leaving:
+                raise AgentUnreachable(f"instance {instance_id} is being removed")
+            return await self._agent(instance_id).client()
+
+    async def _clear(self, folder: Path, agent: DetachedAgent) -> None:
+        """Raises AgentUnreachable when something stays."""
+        try:
+            if agent.ever_ran():
+                if await _running(agent) is None:
+                    # Only an agent knows which processes belong to its folder: a dead one is started for its end.
+                    async with self._starting:
+                        await agent.client()
+                await agent.end()
+        except (AgentWillNotStart, TimeoutError) as problem:
+            cause = str(problem) or "its agent does not end"
+            raise AgentUnreachable(f"what runs on instance {folder.name} cannot be ended: {cause}") from problem
+        try:
+            await asyncio.to_thread(_remove, folder)
+        except OSError as problem:
+            raise AgentUnreachable(
+                f"instance {folder.name} has ended, but its folder cannot be removed: {problem}"
+            ) from problem
+
+    async def _clear_leftover(self, folder: Path) -> bool:
+        try:
+            await self._clear(folder, DetachedAgent(folder, self._program, self._store, "instance"))
+        except (AgentError, AgentWillNotStart) as problem:
+            log.warning("an instance that nobody knows cannot be removed", instance=folder.name, problem=str(problem))
+            return False
+        log.info("an instance that nobody knows was removed", instance=folder.name)
+        return True
 
     def _agent(self, instance_id: str) -> DetachedAgent:
         if instance_id not in self._agents:
@@ -169,21 +162,46 @@ class LocalFleet:
         return self._agents[instance_id]
 
 
-async def _known(client: AgentClient, key: str) -> JobView | None:
+async def _running(agent: DetachedAgent) -> AgentClient | None:
     try:
-        return await client.get_job(key)
-    except AgentRefused as refusal:
-        if refusal.status == 404:
-            return None
-        raise
+        async with asyncio.timeout(QUICK):
+            return await agent.running()
+    except TimeoutError:
+        return None
+
+
+def free_address(instance_id: str, taken: set[str]) -> str:
+    """A loopback address that no instance has; 127.0.0.1 for all where the system knows only that one."""
+    if not _has_loopback_net():
+        return "127.0.0.1"
+    for attempt in range(1000):
+        digest = hashlib.sha256(f"{instance_id}/{attempt}".encode()).digest()
+        address = f"127.{64 + digest[0] % 128}.{digest[1]}.{1 + digest[2] % 254}"
+        if address not in taken:
+            return address
+    raise AgentWillNotStart("no free loopback address was found in 1000 tries")
 
 
 def _remove(folder: Path) -> None:
+    """Tried until REMOVE_LIMIT, then the OSError is raised."""
+    limit = time.monotonic() + REMOVE_LIMIT
+    while folder.exists():
+        try:
+            _make_writable(folder)
+            shutil.rmtree(folder)
+        except OSError:
+            if folder.exists() and time.monotonic() > limit:
+                raise
+            time.sleep(REMOVE_AGAIN)
+
+
+def _make_writable(folder: Path) -> None:
     """Releases may hold folders without write permission."""
-    for below in folder.rglob("*"):
-        if below.is_dir() and not below.is_symlink():
-            below.chmod(0o700)
-    shutil.rmtree(folder)
+    folder.chmod(0o700)
+    for path, names, _ in os.walk(folder):
+        for below in (Path(path, name) for name in names):
+            if not below.is_symlink():
+                below.chmod(0o700)
 
 
 def _has_loopback_net() -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
     from beanpole.fleet.edge import EdgeProxy
-    from beanpole.fleet.local import LocalFleet
+    from beanpole.fleet.fleet import Fleet
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Told(msgspec.Struct, frozen=True):
 class Agents:
     """The agents of a fleet and of the edge balancer."""
 
-    def __init__(self, fleet: LocalFleet, edge: EdgeProxy) -> None:
+    def __init__(self, fleet: Fleet, edge: EdgeProxy) -> None:
         self._fleet = fleet
         self._edge = edge
 

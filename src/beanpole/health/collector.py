@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from beanpole.fleet.edge import EdgeProxy
-    from beanpole.fleet.local import LocalFleet
+    from beanpole.fleet.fleet import Fleet
     from beanpole.health.report import AgentEvent, Answers
     from beanpole.health.views import EnvironmentView, InstanceView
     from beanpole.store.database import Database
@@ -41,7 +41,7 @@ class Collector:
     def __init__(
         self,
         database: Database,
-        fleet: LocalFleet,
+        fleet: Fleet,
         edge: EdgeProxy,
         *,
         clock: Callable[[], float] = time.time,

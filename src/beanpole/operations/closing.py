@@ -14,9 +14,10 @@ import msgspec
 from beanpole.operations.blame import Aborted, OperationEnded
 from beanpole.operations.brought import brought
 from beanpole.operations.observed import members, target
+from beanpole.operations.release import decode
 from beanpole.policies import plan as plans
 from beanpole.policies import rollback
-from beanpole.policies.plan import Plan
+from beanpole.policies.plan import Activate, Plan, Register
 from beanpole.store import applications, environments, events, operations
 from beanpole.store.events import Subject
 from beanpole.store.operations import holding
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.operations.work import Parts
-    from beanpole.store.environments import Environment
+    from beanpole.policies.plan import AnyStep
+    from beanpole.store.environments import Environment, Release
     from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
 
@@ -91,7 +93,7 @@ class Closing:
             columns["desired"] = held.desired
         release = environments.find_release(db, environment.id, held.release)
         if release is not None:
-            columns |= {"release": release.number, "version_label": release.version_label}
+            columns |= {"release": release.number, "version_label": release.version_label, **_platform(release)}
             stored = msgspec.json.decode(release.settings, type=list[tuple[str, str, str, str]])
             environments.put_options(db, environment.id, {(ns, name, of): value for ns, name, of, value in stored})
             if release.passed_at is None:
@@ -144,13 +146,18 @@ class Closing:
         old = brought(db, self._parts.registry, held.environment_id, held.previous)
         new = brought(db, self._parts.registry, held.environment_id, held.release)
         wanted = new.settings.boolean("beanpole:deployment", "AutoRollback") if new else True
-        if held.kind == "terminate" or (not wanted and outcome == "failed"):
+        if held.kind != "terminate" and not wanted and outcome == "failed":
             return Plan(policy="Rollback", steps=())
-        launched = tuple(
-            result["instance"] for key, result in operations.journal_of(db, held.id).items() if key.endswith("/bind")
+        journal = operations.journal_of(db, held.id)
+        launched = tuple(result["instance"] for key, result in journal.items() if key.endswith("/bind"))
+        begun = [step for step in _steps(held) if f"forward/{step.key}/begin" in journal]
+        return rollback.plan(
+            members(db, held.environment_id),
+            launched,
+            target(old, prepare=False) if old is not None else None,
+            touched=frozenset(slot for step in begun if isinstance(step, Activate) for slot in step.slots),
+            checks=any(isinstance(step, Register) for step in begun),
         )
-        goal = target(old, prepare=False) if old is not None else None
-        return rollback.plan(members(db, held.environment_id), launched, goal)
 
     def _returned(self, held: Operation) -> None:
         database = self._parts.database
@@ -158,7 +165,10 @@ class Closing:
             environment, say = self._speaker(db, held)
             operations.finish(db, held, database.now_ms(), held.outcome or "failed", held.error)
             if held.origin == "user":
-                environments.update(db, environment.id, status="Ready", updated_at=database.now_ms())
+                # The platform that was asked for is not the environment's when the release on it did not pass.
+                before = environments.find_release(db, environment.id, held.previous)
+                columns = _platform(before) if before is not None else {}
+                environments.update(db, environment.id, status="Ready", updated_at=database.now_ms(), **columns)
             self._tell_where_it_stands(db, held, held.previous, say)
             if held.origin == "user":
                 say(*verdict(db, held))
@@ -185,10 +195,11 @@ class Closing:
             return
         astray = [member.id for member in fleet if member.digest != release.digest]
         where = f"release {release.number} (version {release.version_label})"
+        others = " The others do." if len(astray) < len(fleet) else ""
         if not astray:
             say(f"Every instance serves {where}.")
         else:
-            say(f"These instances do not serve {where}: {', '.join(astray)}. The others do.", "ERROR")
+            say(f"These instances do not serve {where}: {', '.join(astray)}.{others}", "ERROR")
         if any(key.startswith("forward/once/") for key in operations.journal_of(db, held.id)):
             say(
                 "The leader-only commands had run before the deployment ended. What they changed, such as a database "
@@ -226,6 +237,19 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
     if held.outcome == "aborted":
         return REVERTED, "INFO"
     return (NOT_DEPLOYED if _version_changed(db, held) else NOT_CONFIGURED), "ERROR"
+
+
+def _platform(of: Release) -> dict[str, object]:
+    """The environment's column, as the release has it."""
+    platform = decode(of.content).platform
+    return {"platform": platform} if platform else {}
+
+
+def _steps(held: Operation) -> tuple[AnyStep, ...]:
+    try:
+        return plans.decode(held.plan).steps
+    except plans.UnknownPlan:
+        return ()
 
 
 def _version_changed(db: sa.Connection, held: Operation) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from beanpole.fleet.agent_client import AgentError
 from beanpole.fleet.detached import AgentWillNotStart
@@ -36,6 +37,10 @@ POLL = 1.0
 
 ATTEMPTS = 5
 """Claims of one operation on its way forward; after that many crashes it is returned from."""
+
+RETURN_ATTEMPTS = 50
+"""Claims of one operation altogether, after which it is closed where it stands: an environment must not stay busy for
+ever. A return is worth more attempts than a way forward."""
 
 RETURN_LIMIT = 1800.0
 """Seconds for the way back. Each of its jobs has a shorter limit of its own; this one bounds their sum."""
@@ -68,8 +73,8 @@ class Engine:
             while True:
                 self._woken.clear()
                 while (held := await self._claim()) is not None:
-                    await self._displace(held.environment_id)
-                    task = asyncio.create_task(self._carry_out(held), name=f"operation {held.id}")
+                    former = [task for task, of in self._running.items() if of == held.environment_id]
+                    task = asyncio.create_task(self._follow(former, held), name=f"operation {held.id}")
                     self._running[task] = held.environment_id
                     task.add_done_callback(self._ended)
                 with suppress(TimeoutError):
@@ -79,12 +84,18 @@ class Engine:
             self._parts.fleet.let_go()
             await _end(*self._running)
 
-    async def _displace(self, environment_id: str) -> None:
+    async def _follow(self, former: list[asyncio.Task[None]], held: Operation) -> None:
         """What was closed from outside (by a termination) ends before its successor begins."""
-        await _end(*(task for task, environment in self._running.items() if environment == environment_id))
+        await _end(*former)
+        await self._carry_out(held)
 
     async def _claim(self) -> Operation | None:
-        return await asyncio.to_thread(operations.claim, self._parts.database, self._owner, int(TTL * 1000))
+        try:
+            return await asyncio.to_thread(operations.claim, self._parts.database, self._owner, int(TTL * 1000))
+        except OperationalError as problem:
+            # Of the moment: the operations that run have leases of their own to judge by.
+            log.warning("the database cannot be asked for operations", problem=str(problem))
+            return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
@@ -108,6 +119,8 @@ class Engine:
                     await self._return(held, lease)
         except LeaseLost:
             log.warning("another process holds the operation now", operation=held.id)
+            # If none does, the next claim need not wait.
+            await asyncio.to_thread(operations.release_lease, self._parts.database, held)
         except asyncio.CancelledError:
             await asyncio.to_thread(operations.release_lease, self._parts.database, held)
             raise
@@ -132,11 +145,14 @@ class Engine:
             return ended
 
     async def _return(self, held: Operation, lease: Lease) -> None:
-        phase = Phase(self._parts, held, "return", plans.decode(held.return_plan or ""))
-        try:
-            await _race(phase.run(), lease, RETURN_LIMIT, abortable=False)
-        except DeadlinePassed:
-            log.error("the return took too long and ends where it is", operation=held.id)  # noqa: TRY400
+        if held.attempts > RETURN_ATTEMPTS:
+            log.error("the return was begun too often and ends where it is", operation=held.id)
+        else:
+            phase = Phase(self._parts, held, "return", plans.decode(held.return_plan or ""))
+            try:
+                await _race(phase.run(), lease, RETURN_LIMIT, abortable=False)
+            except DeadlinePassed:
+                log.error("the return took too long and ends where it is", operation=held.id)  # noqa: TRY400
         await self._count(held, "end")
         await self._closing.returned(held)
 

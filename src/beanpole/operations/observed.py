@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def members(db: sa.Connection, environment_id: str) -> tuple[Member, ...]:
-    """Every instance that is not on its way out, oldest first, with the release that gets its requests."""
+    """Every instance that is not on its way out, oldest first, with the release that gets its requests.
+
+    A release that was lost on its instance is none: the watch removes its endpoint (see reconcile/watch.py).
+    """
     serving = {
         endpoint.instance_id: endpoint.digest
         for endpoint in instances.endpoints(db, environment_id)

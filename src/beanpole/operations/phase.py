@@ -10,21 +10,29 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
+from sqlalchemy.exc import OperationalError
 
+from beanpole.balancer.lint import BadPools
+from beanpole.fleet.agent_client import AgentError
+from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.board import Progress
 from beanpole.operations.brought import brought
 from beanpole.operations.steps import HANDLERS
 from beanpole.operations.words import begin_events, end_events
 from beanpole.operations.work import Work
+from beanpole.policies.plan import Drain, Register
 from beanpole.store import environments, events, instances
-from beanpole.store.operations import holding, journal_of, record
+from beanpole.store.operations import LeaseLost, holding, journal_of, record
 
 if TYPE_CHECKING:
     from beanpole.operations.work import Parts
     from beanpole.policies.plan import AnyStep, Plan
     from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
+
+log = structlog.get_logger("engine")
 
 
 class Phase:
@@ -65,7 +73,7 @@ class Phase:
                 async with asyncio.TaskGroup() as group:
                     for slot in todo:
                         group.create_task(self._slot(step, slot))
-            except* StepFailed as failures:
+            except BaseExceptionGroup as failures:
                 raise _worst(failures) from failures
 
     async def _begin(self, step: AnyStep) -> None:
@@ -84,25 +92,52 @@ class Phase:
         work = Work(self._parts, held, self._environment, self._name, step, slot, self._bound(slot), self._brought)
         board.put(held.id, step.key, slot, Progress("running"))
         try:
-            result = await HANDLERS[type(step)](work)
+            result = await self._handled(work)
         except StepFailed as failure:
             board.put(held.id, step.key, slot, Progress("failed", failure.blame.cause))
-            if self._name == "forward":
+            if self._name == "return":
+                await self._leave_behind(work, step, slot, failure.blame)
+                return
+            if not isinstance(step, Drain):
                 raise
-            await self._leave_behind(work, step, slot, failure.blame)
-            return
+            # Everything has passed everywhere: what of the old release cannot be stopped is no reason to go back to it.
+            work.say(f"{failure.blame.line()} The release serves; the next deployment tries again.", "WARN")
+            result = {"undrained": msgspec.to_builtins(failure.blame)}
         self._unfinished.discard(slot)
         last = [] if self._unfinished else end_events(step, held, self._plan)
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, *last])
         board.put(held.id, step.key, slot, Progress("done"))
 
+    async def _handled(self, work: Work) -> dict[str, Any]:
+        """What the step's handler gives. Whatever it raises, of the moment or for a fault of ours, is blamed."""
+        try:
+            return await HANDLERS[type(work.step)](work)
+        except (StepFailed, LeaseLost, OperationalError):
+            raise
+        except (AgentError, AgentWillNotStart, BadPools, OSError) as problem:
+            raise work.failed(str(problem) or type(problem).__name__, "Look at the control plane's log.") from problem
+        except Exception as fault:
+            log.exception("a step failed for a fault of ours", operation=self._held.id, step=work.step.key)
+            cause = f"a fault of Beanpole's: {type(fault).__name__}: {fault}"
+            raise work.failed(cause, "The control plane's log has the details. Please report it.") from fault
+
     async def _leave_behind(self, work: Work, step: AnyStep, slot: str, blame: Blame) -> None:
-        """On the way back: this instance gets no requests, and the others go on without it."""
+        """On the way back: this instance gets no requests, and the others go on without it.
+
+        One that serves the release already goes on serving: something else on it could not be stopped.
+        """
+        goal = work.release.digest if isinstance(step, Drain | Register) else None
+        serves = any(each.digest == goal and each.state == "serving" for each in work.endpoints())
         with work.writing() as db:
-            instances.drain(db, work.now(), work.instance, keep=None)
-            instances.update(db, work.instance, release=None)
-        await self._parts.edge.apply()
-        words = f"{blame.line()} The instance is out of rotation until it can follow."
+            instances.drain(db, work.now(), work.instance, keep=goal if serves else None)
+            if not serves:
+                instances.update(db, work.instance, release=None)
+        try:
+            await self._parts.edge.apply()
+        except (AgentError, AgentWillNotStart) as problem:
+            log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
+        stands = f"It serves release {work.release.number}." if serves else "It is out of rotation until it can follow."
+        words = f"{blame.line()} {stands}"
         result = {"behind": msgspec.to_builtins(blame)}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
 
@@ -133,17 +168,21 @@ class Phase:
         return any("behind" in result for key, result in self._journal.items() if key.endswith(f"/{slot}") and result)
 
 
-def _worst(failures: BaseExceptionGroup[StepFailed]) -> StepFailed:
-    """The first failure; where others ended before they could be cancelled, it says how many."""
-    first, *others = _flat(failures)
+def _worst(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ends the operation here; else the first failure, which says of the others that it had not ended yet."""
+    found = _flat(failures)
+    blamed = [each for each in found if isinstance(each, StepFailed)]
+    if len(blamed) < len(found):
+        return next(each for each in found if not isinstance(each, StepFailed))
+    first, *others = blamed
     if not others:
         return first
     also = f"{first.blame.cause} ({', '.join(other.blame.instance for other in others)} failed in the same step)"
     return StepFailed(msgspec.structs.replace(first.blame, cause=also))
 
 
-def _flat(group: BaseExceptionGroup[StepFailed]) -> list[StepFailed]:
-    found: list[StepFailed] = []
+def _flat(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
     for each in group.exceptions:
         found += _flat(each) if isinstance(each, BaseExceptionGroup) else [each]
     return found

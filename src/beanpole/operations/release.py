@@ -33,6 +33,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     layer: str
     """Key of the dependency layer."""
     commands: tuple[ContainerCommand, ...] = ()
+    platform: str = ""
+    """Branch name of the platform; '' in releases of earlier versions, which leave the environment's as it is."""
     stop_first: str | None = None
     """Why the old release must stop before this one starts."""
     fixed_port: int | None = None

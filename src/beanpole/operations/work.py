@@ -13,6 +13,7 @@ from beanpole.fleet.agent_client import AgentUnreachable, JobError, JobFailed, S
 from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.board import Board, Progress
 from beanpole.store import instances
+from beanpole.store.facts import raise_to
 from beanpole.store.operations import LeaseLost, holding
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.fleet import Fleet
     from beanpole.fleet.layers import Layers
-    from beanpole.fleet.local import LocalFleet
     from beanpole.operations.release import Content
     from beanpole.options.registry import Registry
     from beanpole.options.settings import Settings
@@ -40,7 +41,7 @@ class Parts:
 
     database: Database
     blobs: Blobs
-    fleet: LocalFleet
+    fleet: Fleet
     edge: EdgeProxy
     layers: Layers
     registry: Registry
@@ -107,7 +108,9 @@ class Work:
 
         `timeout` is in seconds. `repeat=False`: a job that died with its agent is reported as failed, not done again.
         """
-        key = "-".join(filter(None, (f"op{self.operation.id}", self.phase, self.step.key, kind, name)))
+        # With its time: where a backup was put back, agents remember another operation of the same number.
+        operation = f"op{self.operation.id}.{self.operation.created_at}"
+        key = "-".join(filter(None, (operation, self.phase, self.step.key, kind, name)))
         try:
             return await self.parts.fleet.job(
                 self.instance,
@@ -124,6 +127,9 @@ class Work:
         except JobError as ended:
             raise self.failed(str(ended), "Whether the work was done is unknown. Deploy again.") from ended
         except StaleEpoch as newer:
+            # A restored backup counts from where it was: the next claim of the operation has a number that counts.
+            with self.parts.database.write() as db:
+                raise_to(db, "epoch", int(newer.body.get("epoch", 0)))
             raise LeaseLost(f"instance {self.instance} takes orders of a newer lease") from newer
         except AgentUnreachable as silence:
             remedy = "Whether the work was done is unknown. Look at the instance, then deploy again."

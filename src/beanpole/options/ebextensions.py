@@ -137,7 +137,7 @@ class _File:
             self._text(fields[key], key) if key in fields else ""
             for key in ("namespace", "option_name", "resource_name")
         )
-        self._setting(namespace or ENVIRONMENT_PROPERTIES, name, fields["value"], resource)
+        self._setting(namespace, name, fields["value"], resource)
 
     def _setting(self, namespace: str, name: str, node: yaml.Node, resource: str = "") -> None:
         value = document.text(node)
@@ -145,7 +145,7 @@ class _File:
             words = f"Beanpole does not work out functions in backquotes yet; {name!r} is left out."
             self.problem("warning", words, document.line(node), name)
             return
-        self.settings.append(Setting.of(namespace, name, value, resource))
+        self.settings.append(Setting.of(namespace or ENVIRONMENT_PROPERTIES, name, value, resource))
 
     def _container_commands(self, node: yaml.Node) -> None:
         for key, entry in self._entries(node, "container_commands"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ENVIRONMENT_PROPERTIES = "aws:elasticbeanstalk:application:environment"
-"""Namespace of environment properties; also the one meant where a file names none."""
+"""Namespace of environment properties; also the one meant where a configuration file names none."""
 
 Key = tuple[str, str, str]
 """(namespace, name, resource); resource is "" for all but scheduled actions and the like."""
@@ -29,7 +29,7 @@ class Setting:
         prefix, dot, rest = namespace.partition(".")
         if dot and ":" not in prefix:
             namespace, resource = rest, resource or prefix
-        return cls(namespace or ENVIRONMENT_PROPERTIES, name, "" if resource.startswith("AWSEB") else resource, value)
+        return cls(namespace, name, "" if resource.startswith("AWSEB") else resource, value)
 
     @property
     def key(self) -> Key:

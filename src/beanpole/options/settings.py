@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = "aws:elasticbeanstalk:environment"
 
-_DURATION = re.compile(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?")
+_DURATION = re.compile(r"PT(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?", re.ASCII)
+"""Nine digits are 31 years of seconds; without a limit a number has no float."""
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 _UNLISTED = ("aws:cloudformation:", "aws:rds:dbinstance")
 """Templates and databases are not ours. Listing their defaults would tell of things that do not exist."""
@@ -35,7 +38,7 @@ def duration(text: str) -> float | None:
     if match := _DURATION.fullmatch(text):
         hours, minutes, seconds = (int(group or 0) for group in match.groups())
         return None if text == "PT" else float(hours * 3600 + minutes * 60 + seconds)
-    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+    return float(text) if _SECONDS.fullmatch(text) else None
 
 
 @dataclass(frozen=True)

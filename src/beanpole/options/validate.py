@@ -38,6 +38,10 @@ HOUR = 3600
 REGEX_LIMIT = 1000
 """Characters of a value that is held against a regular expression: some of them take quadratic time."""
 
+PATH_RULE = "The path of a health check starts with / and has ASCII characters without spaces"
+# What a balancer can be told to ask for; one check that it refuses would keep it from taking any change at all.
+_PATH = re.compile(r"/[\x21-\x7e]*")
+_OLD_CHECK = re.compile(r"(?:(?:HTTP|TCP|SSL|HTTPS):)?\d*(?:/[\x21-\x7e]*)?")
 _PROPERTY_NAME = re.compile(r"[A-Za-z0-9_.:/+\\@-]+")
 _CRON = re.compile(r"\S+(?: +\S+){4}")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*,/-]+")
@@ -210,7 +214,9 @@ class _Together:
                 words = "should be less than the maximum instance count for the Autoscaling group"
                 yield _invalid(setting, f"Value {words}")
         for setting in self._given(ROLLING_UPDATE, "PauseTime"):
-            if (duration(setting.value) or 0) > HOUR:
+            pause = duration(setting.value)
+            # With its shape checked, what has no length in seconds has too many digits.
+            if setting.value and (pause is None or pause > HOUR):
                 yield _invalid(setting, "Value should not be longer than an hour")
         for setting in self._given(ROLLING_UPDATE, "Timeout"):
             if not 5 * 60 <= (duration(setting.value) or 0) <= HOUR:
@@ -220,12 +226,22 @@ class _Together:
         for setting in self.given:
             if not setting.namespace.startswith(PROCESS):
                 continue
-            if setting.name == "HealthCheckPath" and not setting.value.startswith("/"):
-                yield _invalid(setting, "The path of a health check starts with /")
+            if setting.name == "HealthCheckPath" and not _PATH.fullmatch(setting.value):
+                yield _invalid(
+                    setting, "The path of a health check starts with / and has ASCII characters without spaces"
+                )
+            if setting.name == "MatcherHTTPCode" and not _is_matcher(setting.value):
+                yield _invalid(setting, "Status codes are written as 200, as 200,204 or as 200-299, within 100-599")
             if setting.name in ("HealthCheckTimeout", "HealthCheckInterval") and self._number(
                 setting.namespace, "HealthCheckTimeout"
             ) >= self._number(setting.namespace, "HealthCheckInterval"):
                 yield _invalid(setting, "HealthCheckTimeout must be less than HealthCheckInterval")
+
+        for setting in self._given("aws:elasticbeanstalk:application", "Application Healthcheck URL"):
+            if not _OLD_CHECK.fullmatch(setting.value):
+                yield _invalid(
+                    setting, "The path of a health check starts with / and has ASCII characters without spaces"
+                )
 
     def _schedule(self) -> Iterator[Problem]:
         for setting in self._given(SCHEDULED, "Recurrence"):
@@ -273,3 +289,12 @@ def _invalid(setting: Setting, reason: str) -> Problem:
 
 def _problem(setting: Setting, message: str, severity: Literal["error", "warning"] = "error") -> Problem:
     return Problem(severity, message, setting.namespace, setting.name)
+
+
+def _is_matcher(text: str) -> bool:
+    """Whether every code and both ends of every range are status codes, in order."""
+    ranges = [part.partition("-")[::2] for part in text.split(",")]
+    return all(
+        low.isdecimal() and (high or low).isdecimal() and 100 <= int(low) <= int(high or low) <= 599
+        for low, high in ranges
+    )

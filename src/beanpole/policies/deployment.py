@@ -52,8 +52,8 @@ def batch(number: int, of: int, slots: Slots, target: Target) -> list[AnyStep]:
     ]
 
 
-def drain(slots: Slots) -> AnyStep:
-    return Drain(key="drain", slots=slots, words=f"Let the old release finish its requests on {count(slots)}, stop it")
+def drain(slots: Slots, words: str = "Let the old release finish its requests and stop it") -> AnyStep:
+    return Drain(key="drain", slots=slots, words=f"{words} ({count(slots)})")
 
 
 def count(slots: Slots) -> str:

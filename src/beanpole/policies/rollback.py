@@ -9,11 +9,22 @@ from __future__ import annotations
 
 from beanpole.policies.change import Member, Target
 from beanpole.policies.deployment import batch, drain
-from beanpole.policies.plan import AnyStep, Leave, Plan, Terminate
+from beanpole.policies.plan import AnyStep, Leave, Plan, Register, Terminate
 
 
-def plan(members: tuple[Member, ...], launched: tuple[str, ...], target: Target | None) -> Plan:
-    """`launched`: instances that the operation itself made. `target`: what to go back to, None for nothing."""
+def plan(
+    members: tuple[Member, ...],
+    launched: tuple[str, ...],
+    target: Target | None,
+    *,
+    touched: frozenset[str] = frozenset(),
+    checks: bool = False,
+) -> Plan:
+    """`launched`: instances that the operation itself made. `target`: what to go back to, None for nothing.
+
+    `touched`: instances on which a release was started, so that something besides the target may run there. `checks`:
+    the balancer was told to check otherwise.
+    """
     staying = tuple(member for member in members if member.id not in launched)
     astray = tuple(member for member in staying if target and member.digest != target.digest)
     steps: list[AnyStep] = []
@@ -21,8 +32,13 @@ def plan(members: tuple[Member, ...], launched: tuple[str, ...], target: Target 
         groups = _groups(astray, target)
         for number, slots in enumerate(groups, 1):
             steps += batch(number, len(groups), slots, target)
-    if target is not None and staying:
-        steps.append(drain(tuple(member.id for member in staying)))
+    if target is not None and checks and staying:
+        ids = tuple(member.id for member in staying)
+        steps.append(Register(key="register", slots=ids, words="Tell the balancer the former health check"))
+    both = {member.id for member in astray} | touched
+    leftover = tuple(member.id for member in staying if member.id in both)
+    if target is not None and leftover:
+        steps.append(drain(leftover, "Stop what else was started there"))
     if launched and target is not None:
         steps.append(Leave(key="leave", slots=launched, words="Take the new instances out of rotation"))
         steps.append(Terminate(key="terminate", slots=launched, words="Remove the new instances"))

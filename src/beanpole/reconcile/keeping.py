@@ -1,6 +1,8 @@
 """Keeps what should run running: agents and the balancer that died are started again.
 
-An agent that starts anew may have to give an application another port; the balancer is told of it here.
+An instance whose launch failed is made all the same, unless an operation is about to decide on it; one that is being
+removed is left alone. An agent that starts anew may have to give an application another port; the balancer is told of
+it here.
 """
 
 from __future__ import annotations
@@ -13,21 +15,28 @@ import structlog
 
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
-from beanpole.store import instances
+from beanpole.store import instances, operations
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from beanpole.fleet.agent_client import AgentClient
     from beanpole.fleet.edge import EdgeProxy
-    from beanpole.fleet.local import LocalFleet
+    from beanpole.fleet.fleet import Fleet
     from beanpole.store.database import Database
+    from beanpole.store.instances import Instance
 
 PERIOD = 2.0
 """Seconds between looks. An agent answers in under a millisecond; applications do not need it to serve."""
+
+QUICK = 2.0
+"""Seconds for an agent to say that it is there, over SSH, too; one that takes longer may have to be started again."""
 
 log = structlog.get_logger("keeping")
 
 
 class Keeping:
-    def __init__(self, database: Database, fleet: LocalFleet, edge: EdgeProxy) -> None:
+    def __init__(self, database: Database, fleet: Fleet, edge: EdgeProxy) -> None:
         self._database = database
         self._fleet = fleet
         self._edge = edge
@@ -41,44 +50,87 @@ class Keeping:
 
     async def once(self) -> None:
         with self._database.read() as db:
-            running = [instance for instance in instances.listed(db) if instance.state == "running"]
+            busy = {each.environment_id for each in operations.listed(db, open_only=True, limit=1000)}
+            kept = [each for each in instances.listed(db) if _is_kept(each, busy)]
+        self._started = {each.id: self._started[each.id] for each in kept if each.id in self._started}
         await asyncio.gather(
             self._noted("balancer", self._edge.keep_alive()),
-            *(self._noted(instance.id, self._keep(instance.id)) for instance in running),
+            *(self._noted(each.id, self._keep(each)) for each in kept),
         )
 
-    async def _keep(self, instance_id: str) -> None:
-        client = await self._fleet.keep_alive(instance_id)
-        if self._started.get(instance_id) == (started := (await client.hello())["started_at"]):
+    async def _keep(self, instance: Instance) -> None:
+        client = await self._running(instance.id)
+        if client is None:
+            # Its removal may have begun since the look, and an agent that is started now would be in its way.
+            if not await asyncio.to_thread(self._is_still_kept, instance.id):
+                return
+            client = await self._fleet.keep_alive(instance.id)
+        if instance.state == "launching":
+            await asyncio.to_thread(self._launched, instance.id)
+        if self._started.get(instance.id) == (started := (await client.hello())["started_at"]):
             return
         # A new agent: compare what runs with what the balancer knows.
         asked_at = self._database.now_ms()
         processes = (await client.state())["processes"]
         # One that is just starting has not shown yet where it listens.
         proven = {each["release"]: each for each in processes if each["name"] == "web" and each["state"] == "running"}
-        if await asyncio.to_thread(self._moved, instance_id, proven, asked_at):
+        moved, complete = await asyncio.to_thread(self._follow, instance.id, proven, asked_at)
+        if moved:
             await self._edge.apply()
-        self._started[instance_id] = started
+        if complete:
+            self._started[instance.id] = started
 
-    def _moved(self, instance_id: str, running: dict[str, dict[str, Any]], asked_at: int) -> bool:
-        """Whether an endpoint answers elsewhere now; the database has it then.
+    async def _running(self, instance_id: str) -> AgentClient | None:
+        try:
+            async with asyncio.timeout(QUICK):
+                return await self._fleet.running(instance_id)
+        except TimeoutError:
+            return None
 
-        What changed since the agent was asked (milliseconds) was changed by somebody who knew better.
+    def _is_still_kept(self, instance_id: str) -> bool:
+        with self._database.read() as db:
+            return _is_kept_now(db, instance_id)
+
+    def _launched(self, instance_id: str) -> None:
+        """Its agent answers, which its Launch step did not live to see."""
+        with self._database.write() as db:
+            if _is_kept_now(db, instance_id):
+                instances.update(db, instance_id, state="running")
+
+    def _follow(self, instance_id: str, running: dict[str, dict[str, Any]], asked_at: int) -> tuple[bool, bool]:
+        """Whether an endpoint answers elsewhere now, which the database has then; and whether all were found running.
+
+        What changed since the agent was asked (milliseconds) was changed by somebody who knew better. An agent that
+        starts a release at boot knows its port and not the address that its program chooses: it is the same as before.
         """
         with self._database.write() as db:
+            known = instances.endpoints_of(db, instance_id)
             moved = [
-                msgspec.structs.replace(known, address=now["address"], port=now["port"])
-                for known in instances.endpoints_of(db, instance_id)
-                if known.since < asked_at
-                if (now := running.get(known.digest)) is not None and now["address"] and now["port"]
-                if (known.address, known.port) != (now["address"], now["port"])
+                msgspec.structs.replace(each, address=now["address"] or each.address, port=now["port"])
+                for each in known
+                if each.since < asked_at
+                if (now := running.get(each.digest)) is not None and now["port"]
+                if (each.address, each.port) != (now["address"] or each.address, now["port"])
             ]
             for endpoint in moved:
                 instances.put_endpoint(db, endpoint)
-        return bool(moved)
+        return bool(moved), all(each.digest in running for each in known if each.state == "serving")
 
     async def _noted(self, who: str, work: object) -> None:
         try:
             await work  # type: ignore[misc]
         except (AgentUnreachable, AgentWillNotStart) as problem:
             log.warning("agent cannot be reached or started", of=who, problem=str(problem))
+
+
+def _is_kept_now(db: sa.Connection, instance_id: str) -> bool:
+    instance = instances.find(db, instance_id)
+    if instance is None:
+        return False
+    busy = operations.listed(db, environment_id=instance.environment_id, open_only=True, limit=1)
+    return _is_kept(instance, {each.environment_id for each in busy})
+
+
+def _is_kept(instance: Instance, busy: set[str]) -> bool:
+    """`busy`: environments with an open operation, which decides itself on what it launches."""
+    return instance.state == "running" or (instance.state == "launching" and instance.environment_id not in busy)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from beanpole.operations import release as releases
-from beanpole.store import applications, environments, events, operations
+from beanpole.store import applications, audit, environments, events, operations
 from beanpole.store.bundles import File, Manifest
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ FIRST = 300.0
 
 OPERATIONS_KEPT_MS = 90 * 24 * 3600 * 1000
 """Milliseconds that an operation is kept with its plan and journal after its end."""
+
+AUDIT_KEPT_MS = 90 * 24 * 3600 * 1000
+"""Milliseconds that the audit remembers a call."""
+
+AUDIT_MOST = 100_000
+"""Newest calls that the audit remembers, about 30 MB: a client that calls in a loop must not fill the disk."""
 
 UPLOADS_KEPT = 7 * 24 * 3600.0
 """Seconds after which an upload in parts that nobody completed is given up."""
@@ -60,6 +66,7 @@ class Retention:
         database = self._control.database
         events.prune(database)
         operations.prune(database, database.now_ms() - OPERATIONS_KEPT_MS)
+        audit.prune(database, database.now_ms() - AUDIT_KEPT_MS, AUDIT_MOST)
         self._objects.expire_uploads(UPLOADS_KEPT)
         self._objects.sweep(time.time(), YOUNG)
         manifests, layers = self._needed()
@@ -79,17 +86,21 @@ class Retention:
         return manifests | {content.manifest for content in contents}, {content.layer for content in contents}
 
     def _sweep(self, manifests: set[str]) -> int:
-        """Remove blobs that nothing names; answers how many."""
+        """Remove blobs that nothing names; answers how many.
+
+        What a version names that came after `manifests` were read was stored or touched shortly before: it is young,
+        and `remove_older` looks at that again in the moment of removal.
+        """
         blobs = self._control.blobs
         named = manifests | set(self._control.layers.blobs())
         for manifest in manifests:
             if blobs.has(manifest):
                 named |= set(_files(Manifest.from_json(blobs.path(manifest).read_text())))
         removed = 0
-        for digest, age in blobs.listed(time.time()):
+        now = time.time()
+        for digest, age in blobs.listed(now):
             if digest not in named and age > YOUNG:
-                blobs.remove(digest)
-                removed += 1
+                removed += blobs.remove_older(digest, now, YOUNG)
         return removed
 
 

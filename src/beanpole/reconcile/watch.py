@@ -1,46 +1,54 @@
 """Looks after releases that passed: one that turns bad is returned from, an instance that fell behind is brought along.
 
-It only submits operations of the system's own; they yield to whatever a user asks for.
+When a release is bad is decided in verdict.py. An instance whose agent says that the release is gone from it has no
+endpoint any more, so that whoever makes a plan knows that nothing serves there. Otherwise this only submits operations
+of the system's own; they yield to whatever a user asks for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from beanpole.aws.errors import AwsError
-from beanpole.control import rollback, submit, update
+from beanpole.control import rollback
 from beanpole.control.context import By, Control
-from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.brought import brought
-from beanpole.operations.observed import members, target
-from beanpole.policies import all_at_once, capacity
-from beanpole.policies.change import Rules
-from beanpole.policies.plan import Plan
-from beanpole.store import environments, instances, operations
+from beanpole.operations.health_check import health_check
+from beanpole.reconcile.alignment import Alignment, is_idle
+from beanpole.reconcile.testimony import hear
+from beanpole.reconcile.verdict import Record, Terms, Told, Verdict, follow, judge, lost
+from beanpole.store import environments, events, instances, operations
 
 if TYPE_CHECKING:
     from typing import Any
 
     import sqlalchemy as sa
 
+    from beanpole.fleet.fleet import Fleet
     from beanpole.operations.work import Brought
     from beanpole.store.environments import Environment
     from beanpole.store.events import Said
+    from beanpole.store.instances import Endpoint
 
 PERIOD = 1.0
 """Seconds between looks."""
 
-BAD_LOOKS = 3
-"""Looks in a row at which the balancer finds an instance of a new release unhealthy before it is returned from."""
+ASK_ILL = 3.0
+"""Seconds between questions to the agent of an unhealthy instance: each answer is a walk through all processes."""
 
-RETRY_AFTER = 60.0
-"""Seconds between attempts to bring one environment's instances in line."""
+ASK_WELL = 10.0
+"""Seconds between questions to the agent of a healthy instance whose release is watched, for deaths of its process."""
+
+RETURN_AGAIN = 60.0
+"""Seconds until a return that was refused (there is nothing to return to, say) is asked for again."""
 
 SYSTEM = "beanpole"
 """Who acts when no user does."""
@@ -48,11 +56,45 @@ SYSTEM = "beanpole"
 log = structlog.get_logger("watch")
 
 
+@dataclass
+class _Ledger:
+    """What is remembered of an environment's instances while it has one release. `asked`: when their agents were."""
+
+    release: int
+    records: dict[str, Record] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
+    return_after: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One environment as it was looked at; endpoints are those in rotation, by instance id."""
+
+    environment: Environment
+    release: Brought
+    passed_at: float
+    watched: bool
+    settled: frozenset[str]
+    endpoints: dict[str, Endpoint]
+    healthy: dict[str, bool | None]
+    ledger: _Ledger
+
+    def wanted(self, now: float) -> dict[str, str]:
+        """The digests to ask agents about, by instance."""
+        found = {}
+        for name, endpoint in self.endpoints.items():
+            pause = ASK_ILL if self.healthy[name] is False else ASK_WELL
+            if (self.watched or self.healthy[name] is False) and now - self.ledger.asked.get(name, 0.0) >= pause:
+                found[name] = endpoint.digest
+        return found
+
+
 class Watch:
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, fleet: Fleet) -> None:
         self._control = control
-        self._bad: dict[str, int] = {}
-        self._tried: dict[str, float] = {}
+        self._fleet = fleet
+        self._alignment = Alignment(control)
+        self._ledgers: dict[str, _Ledger] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -62,40 +104,150 @@ class Watch:
                 view = await self._control.edge.view()
             except (AgentUnreachable, AgentWillNotStart):
                 continue  # without the balancer nothing can be said of anybody's health
-            await asyncio.to_thread(self.once, view)
+            await self.look(view)
 
-    def once(self, view: dict[str, Any]) -> None:
+    async def look(self, view: dict[str, Any]) -> None:
+        """One look at everything; `view`: the balancer's."""
+        scenes = await asyncio.to_thread(self._scenes, view)
+        told = await self._hear(scenes)
+        if await asyncio.to_thread(self._conclude, scenes, told):
+            try:
+                await self._control.edge.apply()
+            except (AgentError, AgentWillNotStart) as problem:
+                # What it still knows gets no requests, since it is unhealthy; the next change brings it up to date.
+                log.warning("the balancer was not told", problem=str(problem))
+
+    def _scenes(self, view: dict[str, Any]) -> list[_Scene]:
         with self._control.database.read() as db:
             busy = {operation.environment_id for operation in operations.listed(db, open_only=True, limit=1000)}
-            live = [each for each in environments.listed(db) if each.status == "Ready" and each.id not in busy]
-        for environment in live:
+            live = environments.listed(db)
+            scenes = [
+                scene
+                for each in live
+                if each.status == "Ready" and each.id not in busy
+                if (scene := self._scene(db, each, view.get(each.id, {}))) is not None
+            ]
+        seen = {scene.environment.id for scene in scenes}
+        self._ledgers = {each.id: self._ledgers[each.id] for each in live if each.id in self._ledgers}
+        for name in self._ledgers.keys() - seen:
+            # An operation takes instances out and in: what was bad before it need not be bad after it.
+            records = self._ledgers[name].records
+            records.update({each: msgspec.structs.replace(old, seen_at=0.0) for each, old in records.items()})
+        return scenes
+
+    def _scene(self, db: sa.Connection, environment: Environment, view: dict[str, Any]) -> _Scene | None:
+        release = brought(db, self._control.registry, environment.id, environment.release)
+        if release is None:
+            return None
+        found = environments.find_release(db, environment.id, release.number)
+        passed_at = (found.passed_at or 0) / 1000 if found is not None else 0.0
+        minutes = release.settings.integer("beanpole:deployment", "WatchMinutes")
+        endpoints = {
+            each.instance_id: each for each in instances.endpoints(db, environment.id) if each.state == "serving"
+        }
+        ledger = self._ledgers.get(environment.id)
+        if ledger is None or ledger.release != release.number:
+            ledger = self._ledgers[environment.id] = _Ledger(release.number)
+        return _Scene(
+            environment,
+            release,
+            passed_at,
+            self._now() - passed_at < minutes * 60,
+            frozenset({release.digest, *self._left_by_failure(db, environment)}),
+            endpoints,
+            {name: view.get(f"{each.address}:{each.port}", {}).get("healthy") for name, each in endpoints.items()},
+            ledger,
+        )
+
+    async def _hear(self, scenes: list[_Scene]) -> dict[str, Told]:
+        now = self._now()
+        wanted = {}
+        for scene in scenes:
+            mine = scene.wanted(now)
+            scene.ledger.asked.update(dict.fromkeys(mine, now))
+            wanted.update(mine)
+        return await hear(self._fleet, wanted)
+
+    def _conclude(self, scenes: list[_Scene], told: dict[str, Told]) -> bool:
+        """Whether the balancer has to be told of something."""
+        changed = False
+        for scene in scenes:
+            now = self._now()
+            ledger = scene.ledger
+            ledger.records = {
+                name: follow(
+                    ledger.records.get(name), now, scene.healthy[name], told.get(name), passed_at=scene.passed_at
+                )
+                for name in scene.endpoints
+            }
+            gone = [name for name, record in ledger.records.items() if lost(record)]
+            if gone:
+                changed = self._strike(scene, gone) or changed
             try:
-                self._look(environment, view.get(environment.id, {}))
+                if not self._returns(scene, now):
+                    self._alignment.bring(_by(), scene.environment, scene.release, scene.settled)
             except AwsError as refusal:
                 # A user was quicker; the next look starts from what is then.
-                log.info("nothing submitted", environment=environment.name, reason=refusal.message)
+                log.info("nothing submitted", environment=scene.environment.name, reason=refusal.message)
+        return changed
 
-    def _look(self, environment: Environment, endpoints: dict[str, Any]) -> None:
-        control = self._control
-        with control.database.read() as db:
-            release = brought(db, control.registry, environment.id, environment.release)
-            if release is None:
-                return
-            passed = environments.find_release(db, environment.id, release.number)
-            fleet = members(db, environment.id)
-            settled = {release.digest, *self._left_by_failure(db, environment)}
-            names = {
-                f"{each.address}:{each.port}": each.instance_id for each in instances.endpoints(db, environment.id)
-            }
-        unhealthy = sorted({names[key] for key, seen in endpoints.items() if key in names and not seen["healthy"]})
-        self._bad[environment.id] = self._bad.get(environment.id, 0) + 1 if unhealthy else 0
-        age = (control.database.now_ms() - (passed.passed_at or 0)) / 1000 if passed else float("inf")
-        watched = age < release.settings.integer("beanpole:deployment", "WatchMinutes") * 60
-        if watched and self._bad[environment.id] >= BAD_LOOKS:
-            if release.settings.boolean("beanpole:deployment", "AutoRollback"):
-                self._return(environment, release, unhealthy)
-        elif len(fleet) != environment.desired or any(member.digest not in settled for member in fleet):
-            self._align(environment, release, settled)
+    def _strike(self, scene: _Scene, names: list[str]) -> bool:
+        """These instances lost their release: they have no endpoint any more, and the user is told."""
+        environment, database = scene.environment, self._control.database
+        subject = events.Subject(environment.application, environment.id, environment.name)
+        with database.write() as db:
+            if not is_idle(db, environment):
+                return False
+            for name in names:
+                instances.remove_endpoint(db, name, scene.endpoints[name].digest)
+                instances.update(db, name, release=None)
+                words = (
+                    f"[Instance: {name}] The release that served here is gone from the instance or cannot be started "
+                    "again. It is brought anew."
+                )
+                events.say(db, database.now_ms(), subject, words, "ERROR")
+        return True
+
+    def _returns(self, scene: _Scene, now: float) -> bool:
+        """Whether the environment goes back to an earlier release: then nothing else is to be done."""
+        release, ledger = scene.release, scene.ledger
+        if not scene.watched or not release.settings.boolean("beanpole:deployment", "AutoRollback"):
+            return False
+        check = health_check(release.settings)
+        terms = Terms(
+            start=release.settings.seconds("beanpole:deployment", "StartTimeout"),
+            check=check.unhealthy * check.interval + check.timeout,
+            passed_at=scene.passed_at,
+        )
+        mine = {
+            name: record
+            for name, record in ledger.records.items()
+            if scene.endpoints[name].digest == release.digest and not lost(record)
+        }
+        verdict = judge(mine, terms, now)
+        if verdict is None or now < ledger.return_after:
+            return False
+        ledger.return_after = now + RETURN_AGAIN
+        return self._return(scene.environment, release, verdict)
+
+    def _return(self, environment: Environment, release: Brought, verdict: Verdict) -> bool:
+        """Not from a release that somebody returned to: going back and forth between two bad ones helps nobody."""
+        with self._control.database.read() as db:
+            recent = operations.listed(db, environment_id=environment.id)
+        if any(each.kind == "rollback" and each.release == release.number for each in recent):
+            return False
+        words = (
+            f"Release {release.number} (version {release.version_label}) passed its checks and turned bad afterwards: "
+            f"{verdict.words()}. Look at the logs of these instances."
+        )
+        try:
+            decision = rollback.decide(self._control, name=None, id_=environment.id, number=None)
+        except AwsError as nothing:
+            log.info("no release to return to", environment=environment.name, reason=nothing.message)
+            return False
+        because: tuple[Said, ...] = ((words, "ERROR"),)
+        rollback.rollback(self._control, _by(), decision, origin="system", words=because, discredit=release.number)
+        return True
 
     def _left_by_failure(self, db: sa.Connection, environment: Environment) -> set[str]:
         """The digest of a release that failed and is to stay where it had arrived, as AutoRollback was off; if any."""
@@ -108,60 +260,8 @@ class Watch:
             return set()
         return {failed.digest}
 
-    def _return(self, environment: Environment, release: Brought, unhealthy: list[str]) -> None:
-        """Not from a release that somebody returned to: going back and forth between two bad ones helps nobody."""
-        self._bad[environment.id] = 0
-        with self._control.database.read() as db:
-            newest = operations.listed(db, environment_id=environment.id, limit=1)
-        if newest and newest[0].kind == "rollback":
-            return
-        words = (
-            f"Release {release.number} (version {release.version_label}) passed its checks and turned bad afterwards: "
-            f"the health check fails on {', '.join(unhealthy)}. Look at the logs of these instances."
-        )
-        try:
-            decision = rollback.decide(self._control, name=None, id_=environment.id, number=None)
-        except AwsError as nothing:
-            log.info("no release to return to", environment=environment.name, reason=nothing.message)
-            return
-        because: tuple[Said, ...] = ((words, "ERROR"),)
-        rollback.rollback(self._control, _by(), decision, origin="system", words=because, discredit=release.number)
-
-    def _align(self, environment: Environment, release: Brought, settled: set[str]) -> None:
-        """Instances that serve none of the releases that they may serve, or are missing, or too many."""
-        control = self._control
-        now = control.database.now_ms() / 1000
-        if now - self._tried.get(environment.id, 0.0) < RETRY_AFTER:
-            return
-        self._tried[environment.id] = now
-        goal = msgspec.structs.replace(target(release), once=False)
-        with control.database.write() as db:
-            fleet = members(db, environment.id)
-            surplus = max(len(fleet) - environment.desired, 0)
-            steps = capacity.shrink(fleet, surplus) if surplus else []
-            behind = tuple(member for member in fleet if member.digest not in settled) if not surplus else ()
-            if behind:
-                steps += all_at_once.plan(behind, goal, Rules()).steps
-            if len(fleet) < environment.desired:
-                steps += capacity.grow(environment.desired - len(fleet), update.joining(goal, once=False))
-            if not steps:
-                return
-            names = ", ".join(member.id for member in behind)
-            words = f"Bringing the instances into line with release {release.number}{f': {names}' if names else ''}."
-            submit.begin(
-                db,
-                control,
-                _by(),
-                environment,
-                Plan(policy="AllAtOnce", steps=tuple(steps)),
-                kind="align",
-                release=release.number,
-                desired=None,
-                settings=release.settings,
-                words=[(words, "WARN")],
-                origin="system",
-            )
-        control.wake()
+    def _now(self) -> float:
+        return self._control.database.now_ms() / 1000
 
 
 def _by() -> By:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from beanpole.store.schema import audit
 
 if TYPE_CHECKING:
@@ -34,3 +36,12 @@ def record(
                 outcome=outcome,
             )
         )
+
+
+def prune(database: Database, before: int, most: int) -> None:
+    """Forget calls before that time (milliseconds), and those before the newest `most`."""
+    with database.write() as db:
+        db.execute(audit.delete().where(audit.c.at < before))
+        beyond = db.scalar(sa.select(audit.c.id).order_by(audit.c.id.desc()).offset(most).limit(1))
+        if beyond is not None:
+            db.execute(audit.delete().where(audit.c.id <= beyond))

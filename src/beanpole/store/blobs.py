@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,10 +50,15 @@ class BlobWriter:
 
 
 class Blobs:
-    """The blobs below one folder, two levels deep (`ab/abcdef…`)."""
+    """The blobs below one folder, two levels deep (`ab/abcdef…`).
+
+    Who decides by age what to remove (`remove_older`) and who finds a blob that it wants to name again (`touch`) must
+    share one instance: then a blob that was touched stays for as long as that age says.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._ages = threading.Lock()
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         (root / "incoming").mkdir(exist_ok=True, mode=0o700)
 
@@ -65,6 +71,23 @@ class Blobs:
     def has(self, sha256: str) -> bool:
         return self.path(sha256).is_file()
 
+    def touch(self, sha256: str) -> bool:
+        """Whether it is there; if so it counts as new from now on, since something is about to name it."""
+        with self._ages:
+            try:
+                os.utime(self.path(sha256))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def empty_incoming(self) -> None:
+        """Remove what was being written when the last process ended. To be called before anything is written."""
+        for path in (self.root / "incoming").iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
     @contextmanager
     def writer(self) -> Iterator[BlobWriter]:
         """A new blob. It is kept when the block ends well and leaves no trace when it raises."""
@@ -75,9 +98,7 @@ class Blobs:
                 yield writer
                 file.flush()
                 os.fsync(file.fileno())
-            target = self.path(writer.sha256)
-            target.parent.mkdir(exist_ok=True, mode=0o700)
-            Path(name).replace(target)
+            self._keep(Path(name), writer.sha256)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -96,18 +117,40 @@ class Blobs:
         try:
             yield Blobs(folder)
             for path in folder.glob("??/*"):
-                target = self.path(path.name)
-                target.parent.mkdir(exist_ok=True, mode=0o700)
-                path.replace(target)
+                self._keep(path, path.name)
         finally:
             shutil.rmtree(folder)
 
     def listed(self, now: float) -> Iterator[tuple[str, float]]:
         """Every blob's digest with its age in seconds at `now` (seconds since 1970)."""
         for path in self.root.glob("[0-9a-f][0-9a-f]/*"):
-            if _DIGEST.fullmatch(path.name):
-                yield path.name, now - path.stat().st_mtime
+            if _DIGEST.fullmatch(path.name) and (age := _age(path, now)) is not None:
+                yield path.name, age
 
     def remove(self, sha256: str) -> None:
         """Remove a blob that nothing refers to any more; no error when it is gone already."""
         self.path(sha256).unlink(missing_ok=True)
+
+    def remove_older(self, sha256: str, now: float, age: float) -> bool:
+        """Remove it if it is older than `age` seconds at `now`, whatever was known before; says whether it did."""
+        path = self.path(sha256)
+        with self._ages:
+            found = _age(path, now)
+            if found is None or found <= age:
+                return False
+            path.unlink()
+        return True
+
+    def _keep(self, path: Path, sha256: str) -> None:
+        target = self.path(sha256)
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        with self._ages:
+            path.replace(target)
+
+
+def _age(path: Path, now: float) -> float | None:
+    """Seconds; None for a file that is gone."""
+    try:
+        return now - path.stat().st_mtime
+    except FileNotFoundError:
+        return None

@@ -322,7 +322,7 @@ class _Unpacking:
             if info.file_size <= SMALL:
                 content = b"".join(chunks)
                 sha256 = hashlib.sha256(content).hexdigest()
-                if self.blobs.has(sha256):
+                if self.blobs.touch(sha256):
                     return sha256, len(content)
                 chunks = iter((content,))
             stored = self.staged.put(chunks)

@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from beanpole.store import rows
-from beanpole.store.schema import environment, option, release
+from beanpole.store.schema import environment, operation, option, release
 
 Status = Literal["Launching", "Updating", "Aborting", "Ready", "Terminating", "Terminated"]
 
@@ -84,6 +84,18 @@ def listed(
     if version_label is not None:
         query = query.where(environment.c.version_label == version_label)
     return rows.every(db, query, Environment)
+
+
+def names_deploying(db: sa.Connection, application: str, label: str) -> set[str]:
+    """Names of the environments of the application with an open operation that brings this version."""
+    query = (
+        sa.select(environment.c.name)
+        .join(operation, operation.c.environment_id == environment.c.id)
+        .join(release, sa.and_(release.c.environment_id == environment.c.id, release.c.number == operation.c.release))
+        .where(operation.c.phase != "done", environment.c.application == application)
+        .where(release.c.version_label == label)
+    )
+    return set(db.execute(query).scalars())
 
 
 def add(db: sa.Connection, new: Environment) -> None:

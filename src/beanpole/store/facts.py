@@ -39,6 +39,12 @@ def identity(database: Database, region: str) -> Identity:
     return msgspec.convert(fresh | known, Identity)
 
 
+def raise_to(db: sa.Connection, name: str, least: int) -> None:
+    """A counter's next number is greater than `least`: somebody else has seen that one, from a later state of ours."""
+    while count_up(db, name) < least:
+        db.execute(fact.update().where(fact.c.name == f"counter:{name}").values(value=str(least - 1)))
+
+
 def count_up(db: sa.Connection, name: str) -> int:
     """The next number of a counter: 1 at first, and never the same twice."""
     insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert

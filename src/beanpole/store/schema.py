@@ -62,6 +62,7 @@ object_ = sa.Table(
     _text("etag"),
     _text("content_type", null=True),
     sa.Column("modified_at", _time, nullable=False),
+    _text("details", server_default="{}"),  # JSON, see services/s3/details.py
     sa.Index("object_sha256", "sha256"),
 )
 
@@ -73,6 +74,7 @@ upload = sa.Table(
     _text("key"),
     _text("content_type", null=True),
     sa.Column("created_at", _time, nullable=False),
+    _text("details", server_default="{}"),  # of the object that it becomes
 )
 
 upload_part = sa.Table(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from beanpole.balancer.lint import lint
+from beanpole.balancer.pool import Pool
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
 from beanpole.platforms.procfile import WEB
@@ -34,6 +36,7 @@ DEPLOYMENT = "beanpole:deployment"
 
 async def activate(work: Work) -> dict[str, Any]:
     digest = work.release.digest
+    _refuse_bad_check(work)
     if getattr(work.step, "stop_first", False) and not await _runs(work, digest):
         # The agent stops the old one when it starts this one, and starts it again when no verdict comes.
         await leave(work, keep=digest)
@@ -87,11 +90,24 @@ async def finish(work: Work) -> dict[str, Any]:
 
 
 async def register(work: Work) -> dict[str, Any]:
+    """Nobody is checked in a new way that would take it out of rotation: the agent tries the check first."""
+    _refuse_bad_check(work)
+    if work.phase == "forward":
+        await gate(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)
     await work.parts.edge.apply()
     return {}
+
+
+def _refuse_bad_check(work: Work) -> None:
+    """A check that the balancer cannot make would keep it from taking any change of any environment."""
+    problems = lint([Pool(work.environment.id, (), (), health_check(work.settings))])
+    if problems:
+        raise work.failed(
+            "; ".join(problems), "Correct the health check in aws:elasticbeanstalk:environment:process:default."
+        )
 
 
 async def _runs(work: Work, digest: str) -> bool:

@@ -20,6 +20,9 @@ FETCH_TIMEOUT = 600.0
 LAYER_TIMEOUT = 1200.0
 """Seconds for a dependency layer to be installed from the wheels that were fetched."""
 
+LONGER = 30.0
+"""Seconds that a caller waits beyond a job's own limit: the job knows which command took so long, and says so."""
+
 LOOK_TIMEOUT = 20.0
 """Seconds for an instance to say which releases it has."""
 
@@ -37,18 +40,20 @@ async def fetch(work: Work) -> dict[str, Any]:
         # Nothing was sent anywhere yet, so no instance is to blame.
         blame = Blame(stage="Fetch", cause=problem.cause, remedy=problem.remedy, last_lines=tuple(problem.last_lines))
         raise StepFailed(blame) from problem
+    place = work.parts.fleet.place(work.instance)
+    source = await place.bring(work.instance, [*manifest.files.values(), *layer.digests()], work.progress)
     await work.job(
         "fetch",
-        {"release": work.release.digest, "manifest": manifest.rows(), "source": str(work.parts.blobs.root)},
+        {"release": work.release.digest, "manifest": manifest.rows(), "source": source},
         FETCH_TIMEOUT,
     )
-    installed = await work.job("layer", layer.job_arguments(), LAYER_TIMEOUT)
+    installed = await work.job("layer", place.layer_job(layer) | {"timeout": LAYER_TIMEOUT}, LAYER_TIMEOUT + LONGER)
     return {"installed": installed.get("installed", 0)}
 
 
 async def once(work: Work) -> dict[str, Any]:
     commands = commands_for(work.release.content, leader=True)
-    await work.job("run", run_arguments(work, "Once", commands), command_timeout(work), repeat=False)
+    await work.job("run", run_arguments(work, "Once", commands), command_timeout(work) + LONGER, repeat=False)
     return {"commands": [command["name"] for command in commands]}
 
 
@@ -58,7 +63,7 @@ async def prepare(work: Work) -> dict[str, Any]:
     content = work.release.content
     commands = commands_for(content, leader=False)
     if commands:
-        await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work))
+        await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work) + LONGER)
     await work.job("prepare", prepare_arguments(work), FETCH_TIMEOUT)
     return {"commands": [command["name"] for command in commands]}
 
@@ -85,7 +90,7 @@ def prepare_arguments(work: Work) -> dict[str, Any]:
 
 def _command(work: Work, process: Process) -> str:
     """A hard-coded port is everybody's on one machine: there each instance listens on its own address instead."""
-    if process.name == WEB and work.release.content.fixed_port and work.parts.fleet.shared_machine:
+    if process.name == WEB and work.release.content.fixed_port:
         return localize(process.command, work.parts.fleet.address(work.instance))
     return process.command
 

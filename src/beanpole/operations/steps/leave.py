@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from beanpole.operations.blame import StepFailed
 from beanpole.store import instances
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
 
 
 async def terminate(work: Work) -> dict[str, Any]:
+    with work.writing() as db:
+        instances.update(db, work.instance, state="terminating")
+    await _stop_all(work)
     await work.parts.fleet.terminate(work.instance)
     with work.writing() as db:
         instances.remove(db, work.instance)
@@ -47,7 +52,8 @@ async def leave(work: Work, *, keep: str | None) -> int:
     delay = drain_delay(work)
     cut = 0
     for endpoint in leaving:
-        left = endpoint.since / 1000 + delay - work.now() / 1000
+        # Never longer than the delay itself, though somebody put the clock back.
+        left = min(endpoint.since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
         cut += await work.parts.edge.idle(work.environment.id, endpoint.address, endpoint.port, max(left, 0.0))
     if cut:
@@ -61,6 +67,17 @@ async def leave(work: Work, *, keep: str | None) -> int:
             instances.remove_endpoint(db, work.instance, endpoint.digest)
     await work.parts.edge.apply()
     return cut
+
+
+async def _stop_all(work: Work) -> None:
+    """Every process gets its grace. An agent that does not answer is ended with all that it runs a moment later."""
+    if work.brought is None:
+        return
+    grace = work.settings.seconds("beanpole:deployment", "StopGrace")
+    with contextlib.suppress(StepFailed):
+        for digest in sorted({process["release"] for process in (await work.state())["processes"]}):
+            arguments = {"release": digest, "names": None, "grace": grace}
+            await work.job("stop", arguments, grace + STOP_TIMEOUT, name=digest)
 
 
 async def stop_others(work: Work, names: list[str] | None) -> None:

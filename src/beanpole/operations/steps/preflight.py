@@ -31,7 +31,7 @@ async def preflight(work: Work) -> dict[str, Any]:
 
 def together(work: Work) -> int:
     """How many instances share the memory that each of them reports."""
-    return len(work.step.slots) if work.parts.fleet.shared_machine else 1
+    return len(work.step.slots) if work.parts.fleet.place(work.instance).shared_machine else 1
 
 
 def lacking(facts: dict[str, Any], bundle: int, instances: int, *, stop_first: bool) -> tuple[str, str] | None:

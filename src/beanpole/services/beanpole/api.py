@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from beanpole import __version__
+from beanpole.aws.errors import AwsError
 from beanpole.control import rollback, update
 from beanpole.control.context import By, Control, the_environment
+from beanpole.fleet.agent_client import AgentError, AgentUnreachable
+from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.services.beanpole import shapes
 from beanpole.services.elasticbeanstalk.shapes import moment
 from beanpole.store import environments, instances, operations
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call, Handler
-    from beanpole.fleet.local import LocalFleet
+    from beanpole.fleet.fleet import Fleet
     from beanpole.operations.board import Board
     from beanpole.services.elasticbeanstalk.environments import Environments
 
 T = TypeVar("T")
+
+_ID = re.compile("[0-9]{1,18}")
+"""What the ids of operations look like; SQLite's integers have no more digits."""
+
+_REMEDY = "Try again in a moment: an agent that died is started again. Killing one that hangs ends no application."
 
 ANSWER_LIMIT = 20.0
 """Seconds that a call may wait for an agent."""
@@ -39,7 +48,7 @@ class Beanpole:
     def __init__(
         self,
         control: Control,
-        fleet: LocalFleet,
+        fleet: Fleet,
         board: Board,
         environments_: Environments,
         here: ControlPlane,
@@ -84,7 +93,8 @@ class Beanpole:
         params = call.params
         with self._control.database.read() as db:
             if "OperationId" in params:
-                one = operations.find(db, int(params["OperationId"])) if params["OperationId"].isdecimal() else None
+                known = _ID.fullmatch(params["OperationId"])
+                one = operations.find(db, int(params["OperationId"])) if known else None
                 found = [one] if one else []
             else:
                 of = the_environment_or_gone(db, params) if _names_one(params) else None
@@ -169,19 +179,29 @@ class Beanpole:
         return {"Files": self._wait(self._tails(chosen, lines))}
 
     async def _tails(self, chosen: list[str], lines: int) -> list[dict[str, Any]]:
-        files = []
-        for instance in chosen:
-            client = await self._fleet.client(instance)
-            for file in await client.logs(lines):
-                files.append({"InstanceId": instance, "Name": file["name"], "Text": file["text"]})
-        return files
+        found = await asyncio.gather(*(self._tail(instance, lines) for instance in chosen))
+        return [file for files in found for file in files]
+
+    async def _tail(self, instance: str, lines: int) -> list[dict[str, Any]]:
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT - 1):
+                client = await self._fleet.client(instance)
+                files = await client.logs(lines)
+        except TimeoutError:
+            raise AgentUnreachable(f"the agent of {instance} gave no answer in time") from None
+        return [{"InstanceId": instance, "Name": file["name"], "Text": file["text"]} for file in files]
 
     def _named(self, db: Any, call: Call) -> environments.Environment:
         return the_environment(db, name=call.params.get("EnvironmentName"), id_=call.params.get("EnvironmentId"))
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """From a worker thread: have the event loop do it."""
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, ANSWER_LIMIT), self._loop).result()
+        """From a worker thread: have the event loop do it. AwsError when an agent is not there or takes too long."""
+        try:
+            return asyncio.run_coroutine_threadsafe(asyncio.wait_for(coroutine, ANSWER_LIMIT), self._loop).result()
+        except (AgentError, AgentWillNotStart) as problem:
+            raise AwsError("AgentUnavailable", f"{str(problem).rstrip('.')}. {_REMEDY}") from problem
+        except TimeoutError as problem:
+            raise AwsError("AgentUnavailable", f"No answer within {ANSWER_LIMIT:.0f} s. {_REMEDY}") from problem
 
 
 def _names_one(params: dict[str, Any]) -> bool:

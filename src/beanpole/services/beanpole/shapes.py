@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,10 +40,14 @@ def operation(db: sa.Connection, board: Board, found: Operation) -> dict[str, An
     live = board.of(found.id)
     forward = _readable(found.plan)
     back = _readable(found.return_plan) if found.return_plan else None
-    steps = _steps(forward, "forward", journal, live if found.phase == "forward" else {})
+    error = _error(found.error)
+    blamed = error["Instance"] if error is not None else ""
+    turned = found.phase != "forward" and error is not None
+    steps = _steps(forward, _Way("forward", journal, {} if turned else live, blamed if turned else None))
     if back is not None:
         steps = [step for step in steps if step["State"] != "waiting"]
-        steps += _steps(back, "return", journal, live if found.phase == "return" else {})
+        over = found.phase == "done"
+        steps += _steps(back, _Way("return", journal, live if found.phase == "return" else {}, "" if over else None))
     return {
         "OperationId": str(found.id),
         "EnvironmentName": environment.name if environment else None,
@@ -56,7 +61,7 @@ def operation(db: sa.Connection, board: Board, found: Operation) -> dict[str, An
         "PreviousRelease": found.previous,
         "CreatedAt": moment(found.created_at),
         "FinishedAt": moment(found.finished_at) if found.finished_at else None,
-        "Error": _error(found.error),
+        "Error": error,
         "Steps": steps,
         "Requests": _requests(journal),
         "Notes": list(forward.notes) if forward else [],
@@ -70,18 +75,28 @@ def _readable(text: str) -> Plan | None:
         return None
 
 
-def _steps(
-    made: Plan | None, phase: str, journal: Mapping[str, Any], live: Mapping[tuple[str, str], Progress]
-) -> list[dict[str, Any]]:
-    return [] if made is None else [_step(step, phase, journal, live) for step in made.steps]
+@dataclass(frozen=True)
+class _Way:
+    """One phase of an operation, as its steps are described."""
+
+    phase: str
+    journal: Mapping[str, Any]
+    live: Mapping[tuple[str, str], Progress]
+    blamed: str | None
+    """None while it goes on. Once it is over: the instance at which it ended, '' where that was no single one's doing,
+    such as an abort."""
 
 
-def _step(
-    step: AnyStep, phase: str, journal: Mapping[str, Any], live: Mapping[tuple[str, str], Progress]
-) -> dict[str, Any]:
-    instances = [_slot(step, slot, phase, journal, live) for slot in step.slots]
+def _steps(made: Plan | None, way: _Way) -> list[dict[str, Any]]:
+    return [] if made is None else [_step(step, way) for step in made.steps]
+
+
+def _step(step: AnyStep, way: _Way) -> dict[str, Any]:
+    instances = [_slot(step, slot, way) for slot in step.slots]
+    begun = f"{way.phase}/{step.key}/begin" in way.journal
+    if begun and way.blamed is not None:
+        instances = _ended(instances, way.blamed)
     states = {instance["State"] for instance in instances}
-    begun = f"{phase}/{step.key}/begin" in journal
     if "failed" in states:
         state = "failed"
     elif states <= {"done"}:
@@ -89,7 +104,7 @@ def _step(
     else:
         state = "running" if begun else "waiting"
     return {
-        "Key": f"{phase}/{step.key}",
+        "Key": f"{way.phase}/{step.key}",
         "Kind": type(step).__name__,
         "Words": step.words,
         "State": state,
@@ -97,14 +112,19 @@ def _step(
     }
 
 
-def _slot(
-    step: AnyStep, slot: str, phase: str, journal: Mapping[str, Any], live: Mapping[tuple[str, str], Progress]
-) -> dict[str, Any]:
-    bound = next((found["instance"] for key, found in journal.items() if key.endswith(f"/{slot}/bind")), slot)
-    result = journal.get(f"{phase}/{step.key}/{slot}")
+def _ended(instances: list[dict[str, Any]], blamed: str) -> list[dict[str, Any]]:
+    """Of a step that was begun and is not finished any more: the blamed instance failed, or all that were at work."""
+    cut = [each for each in instances if each["State"] not in ("done", "failed")]
+    failed = [each for each in cut if each["InstanceId"] == blamed] or cut
+    return [each | {"State": "failed"} if each in failed else each for each in instances]
+
+
+def _slot(step: AnyStep, slot: str, way: _Way) -> dict[str, Any]:
+    bound = next((found["instance"] for key, found in way.journal.items() if key.endswith(f"/{slot}/bind")), slot)
+    result = way.journal.get(f"{way.phase}/{step.key}/{slot}")
     if result is not None:
         state, words, done, total = ("failed" if "behind" in result else "done"), "", 0, 0
-    elif (now := live.get((step.key, slot))) is not None:
+    elif (now := way.live.get((step.key, slot))) is not None:
         state, words, done, total = now.state, now.words, now.done, now.total
     else:
         state, words, done, total = "waiting", "", 0, 0

@@ -89,8 +89,9 @@ class Applications:
                 raise errors.no_application(application)
             if applications.find_version(db, application, label) is None:
                 raise errors.no_version(label)
-            description = call.params.get("Description", "")
-            applications.update_version(db, application, label, description=description, updated_at=database.now_ms())
+            if "Description" in call.params:
+                columns = {"description": call.params["Description"], "updated_at": database.now_ms()}
+                applications.update_version(db, application, label, **columns)
             found = applications.versions(db, application, [label])[0]
         return {"ApplicationVersion": shapes.version(self._control, found)}
 

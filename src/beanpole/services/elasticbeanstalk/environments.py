@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
-from beanpole.control.applications import SAMPLE, create_version
 from beanpole.control.context import By, Control, the_environment
 from beanpole.control.update import Update
-from beanpole.options.setting import Setting
+from beanpole.options import saved
+from beanpole.options.document import DocumentError
 from beanpole.services.elasticbeanstalk import paging, shapes, tags
-from beanpole.store import applications, environments, instances, operations
+from beanpole.store import environments, instances, operations
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.aws.call import Call
+    from beanpole.options.setting import Setting
     from beanpole.store.environments import Environment
     from beanpole.store.operations import Operation
+
+
+RECENT_MS = 60 * 60 * 1000
+"""Milliseconds for which an environment that ended is shown to who names it and does not say whether to include deleted
+ones. SDKs wait for `Terminated` like that; Elastic Beanstalk shows them for about an hour."""
 
 
 class Environments:
@@ -31,12 +34,11 @@ class Environments:
     def create(self, call: Call) -> dict[str, Any]:
         params = call.params
         _refuse_template(params)
-        application = params["ApplicationName"]
         tier = params.get("Tier") or {}
         wanted = create.NewEnvironment(
-            application=application,
+            application=params["ApplicationName"],
             name=params.get("EnvironmentName") or _group_name(params),
-            version_label=params.get("VersionLabel") or self._sample(call, application),
+            version_label=params.get("VersionLabel") or None,
             platform=self._platform(params),
             cname_prefix=params.get("CNAMEPrefix"),
             description=params.get("Description"),
@@ -49,19 +51,25 @@ class Environments:
 
     def describe(self, call: Call) -> dict[str, Any]:
         params = call.params
-        since = params.get("IncludedDeletedBackTo")
+        names, ids = params.get("EnvironmentNames") or None, params.get("EnvironmentIds") or None
+        include = params.get("IncludeDeleted")
         deleted_since = None
-        if params.get("IncludeDeleted", False):
-            deleted_since = int((since or dt.datetime.fromtimestamp(0, dt.UTC)).timestamp() * 1000)
+        if include:
+            since = params.get("IncludedDeletedBackTo")
+            deleted_since = int(since.timestamp() * 1000) if since else 0
+        elif include is None and (names or ids):
+            deleted_since = self._control.database.now_ms() - RECENT_MS
         with self._control.database.read() as db:
             found = environments.listed(
                 db,
                 application=params.get("ApplicationName"),
-                names=params.get("EnvironmentNames") or None,
-                ids=params.get("EnvironmentIds") or None,
+                names=names,
+                ids=ids,
                 version_label=params.get("VersionLabel"),
                 deleted_since=deleted_since,
             )
+            if include is None:
+                found = _without_predecessors(found)
             under_way = {each.environment_id: each for each in operations.open_of_users(db)}
             page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
             shaped = [self._shape(db, each, under_way.get(each.id)) for each in page]
@@ -69,8 +77,8 @@ class Environments:
 
     def update(self, call: Call) -> dict[str, Any]:
         params = call.params
-        name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
-        return self._one(update.update(self._control, _by(call), self.wanted(params), name=name, id_=id_))
+        wanted, name = self.wanted(params), _environment_name(params)
+        return self._one(update.update(self._control, _by(call), wanted, name=name, id_=params.get("EnvironmentId")))
 
     def wanted(self, params: dict[str, Any]) -> Update:
         """What an update asks for, from the parameters of UpdateEnvironment or of our own planning call."""
@@ -82,6 +90,8 @@ class Environments:
             _refuse_template(params)
         named = "PlatformArn" in params or "SolutionStackName" in params
         return Update(
+            application=params.get("ApplicationName"),
+            tier=_tier(params.get("Tier") or {}),
             version_label=params.get("VersionLabel"),
             platform=self._platform(params) if named else None,
             description=params.get("Description"),
@@ -157,25 +167,6 @@ class Environments:
             raise errors.invalid(f"No Solution Stack named '{arn or stack}' found. This Beanpole has: {have}.")
         return found.branch
 
-    def _sample(self, call: Call, application: str) -> str:
-        """No version asked for: the sample application, made a version at first use."""
-        with self._control.database.read() as db:
-            if applications.find(db, application) is None:
-                raise errors.no_application(application)
-            known = applications.find_version(db, application, SAMPLE) is not None
-        if not known:
-            create_version(
-                self._control,
-                _by(call),
-                application=application,
-                label=SAMPLE,
-                description=None,
-                source=None,
-                create_application_too=False,
-                process=False,
-            )
-        return SAMPLE
-
 
 def _by(call: Call) -> By:
     return By(call.caller.user, call.request_id)
@@ -201,16 +192,31 @@ def _refuse_template(params: dict[str, Any]) -> None:
 def _of_document(text: str) -> list[Setting]:
     """The option settings of a saved configuration's YAML, as `eb config` sends it from standard input."""
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as problem:
-        raise errors.invalid(f"SourceContents is not YAML: {problem}") from problem
-    if document is None:
-        return []
-    groups = document.get("OptionSettings") or {} if isinstance(document, dict) else None
-    if not isinstance(groups, dict) or not all(isinstance(options, dict) for options in groups.values()):
-        raise errors.invalid("SourceContents needs OptionSettings of the form {namespace: {option: value}}.")
-    return [
-        Setting.of(namespace, str(name), "" if value is None else str(value))
-        for namespace, options in groups.items()
-        for name, value in options.items()
-    ]
+        return saved.parse(text)
+    except DocumentError as problem:
+        where = f", line {problem.line}" if problem.line else ""
+        raise errors.invalid(f"SourceContents{where}: {problem}. Nothing was changed.") from problem
+
+
+def _without_predecessors(found: list[Environment]) -> list[Environment]:
+    """Who asks by name means the one that lives now, and waits for its status alone."""
+    live = {each.name for each in found if each.terminated_at is None}
+    return [each for each in found if each.terminated_at is None or each.name not in live]
+
+
+def _tier(params: dict[str, Any]) -> str | None:
+    """The name of the tier that a call means by its name or its type."""
+    kind = params.get("Type")
+    of_kind = next((name for name, tier in shapes.TIERS.items() if tier["Type"] == kind), kind)
+    return params.get("Name") or of_kind
+
+
+def _environment_name(params: dict[str, Any]) -> str | None:
+    """The name that a call means. With a group, the manifest's `front+` of group `dev` is the environment front-dev."""
+    name, group = params.get("EnvironmentName"), params.get("GroupName")
+    if group is None:
+        return name
+    if name is None:
+        raise errors.combination("GroupName goes with EnvironmentName: an EnvironmentId needs no group.")
+    suffix = f"-{group}"
+    return name if name.endswith(suffix) else f"{name.removesuffix('+')}{suffix}"

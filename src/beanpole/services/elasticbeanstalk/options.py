@@ -18,14 +18,14 @@ class ConfigurationOptions:
         self._control = control
 
     def describe(self, call: Call) -> dict[str, Any]:
-        """Those of the asked names, or all, for the platform that the call names in one way or another."""
+        """Those asked for, or all, for the platform that the call names in one way or another."""
         params = call.params
         asked = {(each.get("Namespace"), each.get("OptionName")) for each in params.get("Options", [])}
         found = [
             _shape(option)
             for option in self._control.registry
             if option.applies(tier=settings.CONTEXT.tier, platform=settings.CONTEXT.platform)
-            and (not asked or (option.namespace, option.name) in asked)
+            and (not asked or not asked.isdisjoint(_answers(option)))
         ]
         platform = shapes.the_platform(self._control, self._branch(params))
         return {"Options": found} | shapes.platform_names(self._control, platform)
@@ -40,6 +40,11 @@ class ConfigurationOptions:
         if found is None:
             raise errors.invalid(f"No Solution Stack named '{arn or stack}' found.")
         return found.branch
+
+
+def _answers(option: Option) -> set[tuple[str | None, str | None]]:
+    """The questions that mean this option: a namespace alone asks for all of it, a name alone for all of that name."""
+    return {(option.namespace, option.name), (option.namespace, None), (None, option.name), (None, None)}
 
 
 def _shape(option: Option) -> dict[str, Any]:

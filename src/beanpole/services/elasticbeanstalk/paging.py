@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from beanpole.control import errors
 
 T = TypeVar("T")
+
+_TOKEN = re.compile("[0-9]{1,9}")
+"""Where a page begins. No list has more."""
 
 
 def page(found: list[T], token: str | None, size: int | None) -> tuple[list[T], str | None]:
@@ -14,7 +18,7 @@ def page(found: list[T], token: str | None, size: int | None) -> tuple[list[T], 
 
     Without a size everything is one page: the EB CLI asks for no second one.
     """
-    if token is not None and not token.isdecimal():
+    if token is not None and not _TOKEN.fullmatch(token):
         raise errors.invalid("NextToken is not one that this operation gave.")
     start = int(token or 0)
     end = len(found) if size is None else start + size

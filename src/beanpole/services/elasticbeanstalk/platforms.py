@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.control import errors
 from beanpole.control.context import Control
-from beanpole.services.elasticbeanstalk import paging
+from beanpole.services.elasticbeanstalk import filters, paging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from beanpole.aws.call import Call
     from beanpole.platforms.names import Platform
 
@@ -89,44 +87,38 @@ class Platforms:
         }
 
 
-_ATTRIBUTES = {"TierType": "SupportedTierList"}
+_BRANCH_FIELDS = {
+    "BranchName": "BranchName",
+    "LifecycleState": "LifecycleState",
+    "PlatformName": "PlatformName",
+    "TierType": "SupportedTierList",
+}
 
 
 def _passes(branch: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """One filter of ListPlatformBranches: an attribute, an operator and values."""
-    attribute, operator = wanted.get("Attribute", ""), wanted.get("Operator", "=")
-    has = branch.get(_ATTRIBUTES.get(attribute, attribute))
-    having = [str(each).lower() for each in (has if isinstance(has, list) else [has])]
-    values = [value.lower() for value in wanted.get("Values", [])]
-    tests: dict[str, Callable[[str, str], bool]] = {
-        "=": lambda one, other: one == other,
-        "in": lambda one, other: one == other,
-        "contains": lambda one, other: other in one,
-        "begins_with": lambda one, other: one.startswith(other),
-        "ends_with": lambda one, other: one.endswith(other),
-    }
-    negated = operator in ("!=", "not_in")
-    test = tests.get({"!=": "=", "not_in": "in"}.get(operator, operator))
-    if test is None:
-        raise errors.invalid(f"Operator '{operator}' is not one that ListPlatformBranches knows.")
-    return any(test(one, other) for one in having for other in values) is not negated
+    """One filter of ListPlatformBranches."""
+    has = filters.attribute(branch, wanted.get("Attribute", ""), _BRANCH_FIELDS)
+    return filters.passes(has, wanted.get("Operator", "="), wanted.get("Values", []), filters.BRANCHES)
 
 
-_TYPES = {
-    "PlatformName": "PlatformBranchName",
+_VERSION_FIELDS = {
     "OperatingSystemName": "OperatingSystemName",
-    "SupportedTier": "SupportedTierList",
+    "PlatformBranchName": "PlatformBranchName",
+    "PlatformLifecycleState": "PlatformLifecycleState",
+    "PlatformName": "PlatformBranchName",
+    "PlatformOwner": "PlatformOwner",
+    "PlatformStatus": "PlatformStatus",
+    "PlatformVersion": "PlatformVersion",
     "ProgrammingLanguageName": "PlatformCategory",
+    "SupportedAddon": "SupportedAddonList",
+    "SupportedTier": "SupportedTierList",
 }
 
 
 def _matches(summary: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """One filter of ListPlatformVersions: a type, an operator and values."""
-    kind = wanted.get("Type", "")
-    has = summary.get(_TYPES.get(kind, kind))
-    values = wanted.get("Values", [])
-    if kind == "PlatformVersion" and "latest" in values:
-        return True  # there is one version of each
-    having = has if isinstance(has, list) else [has]
-    found = any(each in values for each in having)
-    return not found if wanted.get("Operator") in ("!=", "not_in") else found
+    """One filter of ListPlatformVersions."""
+    has = filters.attribute(summary, wanted.get("Type", ""), _VERSION_FIELDS)
+    given = wanted.get("Values", [])
+    # There is one version of each platform, so that one is the latest.
+    values = [has if wanted["Type"] == "PlatformVersion" and each == "latest" else each for each in given]
+    return filters.passes(has, wanted.get("Operator", "="), values, filters.VERSIONS)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
 
 import sqlalchemy as sa
 
 from beanpole.aws.errors import AwsError
 from beanpole.services.s3 import buckets
+from beanpole.services.s3.conditions import ALWAYS, Conditions
+from beanpole.services.s3.details import Details
 from beanpole.services.s3.listing import Page, page
 from beanpole.services.s3.references import References
 from beanpole.services.s3.staging import Staged
@@ -30,6 +32,7 @@ class ObjectRow:
     etag: str
     content_type: str | None
     modified_at: int
+    details: Details = field(default_factory=Details)
 
 
 _COLUMNS = tuple(object_.c[name] for name in ObjectRow.__slots__)
@@ -45,7 +48,7 @@ class Objects:
 
     def get(self, bucket: str, key: str) -> ObjectRow | None:
         with self._database.read() as db:
-            return _select(db, bucket, key)
+            return select(db, bucket, key)
 
     def require(self, bucket: str, key: str) -> ObjectRow:
         """The object; NoSuchBucket or NoSuchKey when there is none."""
@@ -63,14 +66,20 @@ class Objects:
         raise FileNotFoundError(f"the blob {row.sha256} of s3://{bucket}/{key} is missing")
 
     def put(
-        self, bucket: str, key: str, staged: Staged, content_type: str | None, if_absent: bool = False
+        self,
+        bucket: str,
+        key: str,
+        staged: Staged,
+        content_type: str | None,
+        details: Details | None = None,
+        conditions: Conditions = ALWAYS,
     ) -> ObjectRow:
-        """Make the staged bytes the object's content. PreconditionFailed with `if_absent` when there is one already."""
+        """Make the staged bytes the object's content, if the conditions hold in that moment."""
         now = self._database.now_ms()
-        row = ObjectRow(bucket, key, staged.sha256, staged.size, staged.md5, content_type, now)
+        row = ObjectRow(bucket, key, staged.sha256, staged.size, staged.md5, content_type, now, details or Details())
         with self.kept(staged), self._database.write() as db:
             buckets.require(db, bucket)
-            old = upsert(db, row, if_absent=if_absent)
+            old = upsert(db, row, conditions)
         self._references.remove_unused(old)
         return row
 
@@ -84,33 +93,45 @@ class Objects:
         finally:
             staged.drop()
 
-    def copy(self, source: tuple[str, str], bucket: str, key: str, content_type: str | None) -> ObjectRow:
-        """Another object with the same content, and its type unless another is given."""
+    def copy(
+        self,
+        source: tuple[str, str],
+        bucket: str,
+        key: str,
+        described: Callable[[ObjectRow], tuple[str | None, Details]],
+        of_source: Conditions = ALWAYS,
+        of_target: Conditions = ALWAYS,
+    ) -> ObjectRow:
+        """Another object with the same content, if the conditions hold. `described`: the copy's type and details."""
+        now = self._database.now_ms()
         with self._database.write() as db:
             buckets.require(db, bucket)
             found = _require(db, *source)
-            row = ObjectRow(
-                bucket,
-                key,
-                found.sha256,
-                found.size,
-                found.etag,
-                content_type or found.content_type,
-                self._database.now_ms(),
-            )
-            old = upsert(db, row)
+            of_source.check_copy(found.etag, found.modified_at)
+            content_type, details = described(found)
+            row = ObjectRow(bucket, key, found.sha256, found.size, found.etag, content_type, now, details)
+            old = upsert(db, row, of_target)
         self._references.remove_unused(old)
         return row
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Remove objects. Those that are not there are no error."""
+        self.delete_each(bucket, [(key, ALWAYS) for key in keys])
+
+    def delete_each(self, bucket: str, wanted: Iterable[tuple[str, Conditions]]) -> list[AwsError | None]:
+        """Remove the objects whose conditions hold. Answers for each why it is still there, or None."""
         removed: list[str] = []
+        refused: list[AwsError | None] = []
         with self._database.write() as db:
             buckets.require(db, bucket)
-            for key in keys:
-                where = (object_.c.bucket == bucket) & (object_.c.key == key)
-                removed += db.scalars(sa.delete(object_).where(where).returning(object_.c.sha256))
+            for key, conditions in wanted:
+                try:
+                    removed += _delete(db, bucket, key, conditions)
+                    refused.append(None)
+                except AwsError as error:
+                    refused.append(error)
         self._references.remove_unused(removed)
+        return refused
 
     def page(self, bucket: str, prefix: str, delimiter: str, after: str, limit: int) -> Page[ObjectRow]:
         """One page of the bucket's list, in the order of the keys' UTF-8 bytes."""
@@ -121,15 +142,14 @@ class Objects:
                 key = key.collate("C")  # SQLite compares bytes by itself
             query = sa.select(*_COLUMNS).where(object_.c.bucket == bucket, key >= prefix, key > after).order_by(key)
             with db.execute(query.execution_options(yield_per=1000)) as rows:
-                return page((ObjectRow(*row) for row in rows), prefix, delimiter, after, limit)
+                return page(map(_row, rows), prefix, delimiter, after, limit)
 
 
-def upsert(db: sa.Connection, row: ObjectRow, *, if_absent: bool = False) -> list[str]:
-    """Write the object's row; returns the digests that it no longer refers to."""
-    old = _select(db, row.bucket, row.key)
-    if old is not None and if_absent:
-        raise AwsError("PreconditionFailed", "There is an object of that key already.", 412, Condition="If-None-Match")
-    values = {column.name: getattr(row, column.name) for column in _COLUMNS}
+def upsert(db: sa.Connection, row: ObjectRow, conditions: Conditions = ALWAYS) -> list[str]:
+    """Write the object's row if the conditions hold; returns the digests that it no longer refers to."""
+    old = select(db, row.bucket, row.key)
+    conditions.check_write(old.etag if old else None)
+    values = {column.name: getattr(row, column.name) for column in _COLUMNS} | {"details": row.details.to_json()}
     if old is None:
         db.execute(sa.insert(object_).values(values))
         return []
@@ -137,13 +157,25 @@ def upsert(db: sa.Connection, row: ObjectRow, *, if_absent: bool = False) -> lis
     return [old.sha256] if old.sha256 != row.sha256 else []
 
 
-def _select(db: sa.Connection, bucket: str, key: str) -> ObjectRow | None:
+def select(db: sa.Connection, bucket: str, key: str) -> ObjectRow | None:
     found = db.execute(sa.select(*_COLUMNS).where(object_.c.bucket == bucket, object_.c.key == key)).one_or_none()
-    return ObjectRow(*found) if found else None
+    return _row(found) if found else None
+
+
+def _delete(db: sa.Connection, bucket: str, key: str, conditions: Conditions) -> Sequence[str]:
+    where = (object_.c.bucket == bucket) & (object_.c.key == key)
+    if conditions != ALWAYS:
+        conditions.check_write(db.scalar(sa.select(object_.c.etag).where(where)))
+    return db.scalars(sa.delete(object_).where(where).returning(object_.c.sha256)).all()
+
+
+def _row(found: sa.Row[Any]) -> ObjectRow:
+    values = dict(found._mapping)
+    return ObjectRow(**values | {"details": Details.from_json(values["details"])})
 
 
 def _require(db: sa.Connection, bucket: str, key: str) -> ObjectRow:
-    row = _select(db, bucket, key)
+    row = select(db, bucket, key)
     if row is None:
         buckets.require(db, bucket)
         raise AwsError("NoSuchKey", f"There is no object {key} in {bucket}.", 404, Key=key)

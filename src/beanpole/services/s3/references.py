@@ -51,7 +51,6 @@ class References:
             for sha256 in unused:
                 self._blobs.remove(sha256)
 
-
     def sweep(self, now: float, age: float) -> None:
         """Remove what nothing refers to and is older than `age` seconds at `now` (seconds since 1970)."""
         self.remove_unused([sha256 for sha256, since in self._blobs.listed(now) if since > age])

@@ -1,0 +1,141 @@
+"""All instances, wherever they live: how a job is done on one of them, across deaths of its agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from beanpole.fleet.agent_client import AgentClient, AgentRefused, AgentUnreachable, JobInterrupted, JobView
+from beanpole.store import instances
+
+if TYPE_CHECKING:
+    from beanpole.fleet.place import Place, Progressed
+    from beanpole.store.database import Database
+    from beanpole.store.instances import Instance
+
+RETRY = 0.1
+"""Seconds between tries to reach an agent that is starting anew."""
+
+
+class Fleet:
+    def __init__(self, database: Database, local: Place) -> None:
+        self._database = database
+        self._local = local
+        self._known: dict[str, Instance] = {}
+        self._letting_go = False
+
+    def let_go(self) -> None:
+        """This process ends: a job whose caller is cancelled goes on from now on, and the next process asks for it."""
+        self._letting_go = True
+
+    def place(self, instance_id: str) -> Place:
+        """Where the instance lives. AgentUnreachable when there is none of that name."""
+        self._instance(instance_id)
+        return self._local
+
+    def address(self, instance_id: str) -> str:
+        """The loopback address of its machine that is the instance's own."""
+        return self._instance(instance_id).address
+
+    async def launch(self, instance_id: str) -> None:
+        await self.place(instance_id).launch(instance_id)
+
+    async def terminate(self, instance_id: str) -> None:
+        await self.place(instance_id).terminate(instance_id)
+        self._known.pop(instance_id, None)
+
+    async def client(self, instance_id: str) -> AgentClient:
+        """The instance's agent, started again if it died. Raises AgentUnreachable."""
+        return await self.place(instance_id).client(instance_id)
+
+    async def running(self, instance_id: str) -> AgentClient | None:
+        """The instance's agent if it answers; nothing is started."""
+        return await self.place(instance_id).running(instance_id)
+
+    async def keep_alive(self, instance_id: str) -> AgentClient:
+        """The instance's agent, started again if it died."""
+        return await self.place(instance_id).keep_alive(instance_id)
+
+    async def state(self, instance_id: str) -> dict[str, Any]:
+        """What the instance's agent reports. Raises AgentUnreachable."""
+        return await (await self.client(instance_id)).state()
+
+    async def job(
+        self,
+        instance_id: str,
+        key: str,
+        kind: str,
+        arguments: dict[str, Any],
+        *,
+        epoch: int,
+        timeout: float,
+        repeat: bool = True,
+        on_progress: Progressed | None = None,
+    ) -> dict[str, Any]:
+        """Have a job done and wait for its result, across deaths of the agent.
+
+        `repeat=False`: one that died with its agent is not done again; JobInterrupted says so.
+
+        Raises JobError, StaleEpoch, AgentUnreachable (also when `timeout` seconds are over: then it is unknown whether
+        the job was done). A caller that is cancelled cancels the job, unless this process lets go.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    try:
+                        return await self._job(instance_id, key, kind, arguments, epoch, repeat, on_progress)
+                    except JobInterrupted:
+                        if not repeat:
+                            raise
+                    except AgentUnreachable:
+                        await asyncio.sleep(RETRY)
+        except TimeoutError:
+            await self._cancel(instance_id, key)
+            raise AgentUnreachable(f"job {kind} gave no result within {timeout:.0f} s") from None
+        except asyncio.CancelledError:
+            if not self._letting_go:
+                await asyncio.shield(self._cancel(instance_id, key))
+            raise
+
+    async def _job(
+        self,
+        instance_id: str,
+        key: str,
+        kind: str,
+        arguments: dict[str, Any],
+        epoch: int,
+        repeat: bool,
+        on_progress: Progressed | None,
+    ) -> dict[str, Any]:
+        client = await self.client(instance_id)
+        if not repeat and (known := await _known(client, key)) is not None and known.state == "interrupted":
+            known.outcome()
+        await client.put_job(key, kind, arguments, epoch)
+        return await client.wait_job(key, on_progress)
+
+    async def _cancel(self, instance_id: str, key: str) -> None:
+        client = await self.running(instance_id)
+        if client is not None and await _known(client, key) is not None:
+            with contextlib.suppress(AgentUnreachable):
+                await client.cancel_job(key)
+
+    def _instance(self, instance_id: str) -> Instance:
+        """Place and address never change, so they are read once."""
+        known = self._known.get(instance_id)
+        if known is None:
+            with self._database.read() as db:
+                known = instances.find(db, instance_id)
+            if known is None:
+                raise AgentUnreachable(f"there is no instance {instance_id!r}")
+            self._known[instance_id] = known
+        return known
+
+
+async def _known(client: AgentClient, key: str) -> JobView | None:
+    try:
+        return await client.get_job(key)
+    except AgentRefused as refusal:
+        if refusal.status == 404:
+            return None
+        raise
