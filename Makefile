@@ -18,12 +18,13 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # pytest's exit status 5 means that nothing was selected: no failure when ARGS did the selecting.
 NOTHING_SELECTED := $(if $(ARGS),5,0)
 
-.PHONY: help demo test test-hosts check bench clean
+.PHONY: help demo test test-long test-hosts check bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    the whole story on this machine; at the end it stays up until Ctrl-C (ONCE=1: it exits)'
 	@echo 'make test    all tests, the quick ones first (ARGS="tests/aws -k sigv4" selects, WORKERS=2 runs fewer at once)'
+	@echo 'make test-long   further tests of the same kind, for which not every run has the time'
 	@echo 'make test-hosts  the tests on real Debian servers (root; Debian or Ubuntu; installs what it lacks with apt-get)'
 	@echo 'make check   ruff, mypy and the import rules'
 	@echo 'make bench   measures this machine and prints the figures'
@@ -36,7 +37,10 @@ test: $(VENV_READY) $(EB_READY)
 	@echo 'test: pure'
 	@.venv/bin/python -m pytest -q -m 'pure and not hosts' -n 2 $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test: with real parts'
-	@.venv/bin/python -m pytest -q -m 'not pure and not hosts' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+
+test-long: $(VENV_READY)
+	@.venv/bin/python -m pytest -q -m long -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-hosts: $(VENV_READY)
 	@tests/testbed/hosts check || { echo 'make: test-hosts cannot run here, for the reasons above' >&2; exit 1; }

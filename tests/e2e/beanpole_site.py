@@ -56,7 +56,7 @@ def wait_for(what: str, look: Callable[[], Any], seconds: float = 30.0) -> Any:
         if found:
             return found
         assert time.monotonic() < limit, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 FORKED = multiprocessing.get_context("forkserver")

@@ -1,7 +1,7 @@
 """kill -9 of the control plane at every journal entry of a deployment and of its return: always one release everywhere.
 
-The number of entries is counted in a run without a crash; then each one gets its turn, right before and right after it
-is committed. The turns are dealt to shards, so that they run beside each other.
+The number of entries is counted in a run without a crash; then each one gets its turn, right after it is committed (and,
+in the long tests, right before). The turns are dealt to shards, so that they run beside each other.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ ROLLING = (
     ("beanpole:deployment", "StartTimeout", "10"),
 )
 
+MOMENTS = pytest.mark.parametrize("moment", ["after", pytest.param("before", marks=pytest.mark.long)])
+
 CLOSING = {
     "succeeded": "Environment update completed successfully.",
     "failed": "Failed to deploy application.",
@@ -50,11 +52,12 @@ def entries(site: Site, request_id: str) -> list[str]:
         return [key for (key,) in db.execute(query, (request_id,))]
 
 
-def turns(keys: list[str], shard: int) -> list[int]:
-    """After every entry; before those that record work, which is then done and not written down."""
-    after = list(range(1, len(keys) + 1))
+def turns(keys: list[str], moment: str, shard: int) -> list[int]:
+    """After every entry; or before those that record work, which is then done and not written down."""
+    if moment == "after":
+        return list(range(1, len(keys) + 1))[shard::SHARDS]
     before = [-number for number, key in enumerate(keys, 1) if not key.endswith(("/begin", "/bind", "requests/end"))]
-    return sorted([*after, *before], key=abs)[shard::SHARDS]
+    return before[shard::SHARDS]
 
 
 def crash_in(site: Site, label: str, following: int | None) -> dict[str, object]:
@@ -71,7 +74,9 @@ def crash_in(site: Site, label: str, following: int | None) -> dict[str, object]
     return site.ended(request_id=newest["RequestId"])
 
 
-def survives(site: Site, shard: int, label: str, files: Callable[[str], dict[str, str]], outcome: str) -> None:
+def survives(
+    site: Site, moment: str, shard: int, label: str, files: Callable[[str], dict[str, str]], outcome: str
+) -> None:
     marks = site.root / "marks"
     marks.mkdir()
     properties = (("aws:elasticbeanstalk:application:environment", "MARKS", str(marks)),)
@@ -80,7 +85,7 @@ def survives(site: Site, shard: int, label: str, files: Callable[[str], dict[str
     assert dry["Outcome"] == outcome
     keys = entries(site, str(dry["RequestId"]))
     assert len(keys) > 20, "the journal says less than a deployment does"
-    mine = turns(keys, shard)
+    mine = turns(keys, moment, shard)
     site.stop()
     site.start(crash_at=mine[0])
     for turn, following in zip(mine, [*mine[1:], None], strict=True):
@@ -99,14 +104,18 @@ def survives(site: Site, shard: int, label: str, files: Callable[[str], dict[str
         assert len(told) == len(set(told)), f"{name}: an event was told twice: {told}"
 
 
+@MOMENTS
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_a_rolling_deployment_survives_the_death_of_its_control_plane_at_every_entry(site: Site, shard: int) -> None:
-    survives(site, shard, "v2", lambda label: app("probe", label), "succeeded")
+def test_a_rolling_deployment_survives_the_death_of_its_control_plane_at_every_entry(
+    site: Site, moment: str, shard: int
+) -> None:
+    survives(site, moment, shard, "v2", lambda label: app("probe", label), "succeeded")
 
 
+@MOMENTS
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_the_return_from_a_version_that_fails_half_way_survives_it_too(site: Site, shard: int) -> None:
+def test_the_return_from_a_version_that_fails_half_way_survives_it_too(site: Site, moment: str, shard: int) -> None:
     def files(label: str) -> dict[str, str]:
         return app("probe", label, **{".ebextensions/01.config": SECOND_FAILS.format(label=label)})
 
-    survives(site, shard, "bad", files, "failed")
+    survives(site, moment, shard, "bad", files, "failed")

@@ -126,6 +126,7 @@ def test_an_instance_that_lost_its_release_gets_it_again(site: Site) -> None:
     assert not any("turned bad" in each for each in told)
 
 
+@pytest.mark.long
 def test_big_instances_go_undisturbed_and_leave_nothing(site: Site) -> None:
     many = {f"data/{first}/{second}.txt": "x" for first in range(60) for second in range(60)}
     site.version("shop", "v1", app("probe", "v1") | many)
@@ -145,6 +146,7 @@ def test_big_instances_go_undisturbed_and_leave_nothing(site: Site) -> None:
     assert "operation stopped unexpectedly" not in site.log()
 
 
+@pytest.mark.long
 def test_instances_that_a_restored_database_does_not_know_are_cleared_away(site: Site) -> None:
     assert site.create(app("probe", "v1"), settings=BRISK)["Outcome"] == "succeeded"
     known = folders(site)

@@ -34,8 +34,14 @@ def python(folder: str, *words: str, asked: str = "") -> subprocess.CompletedPro
     run = [uv.find_uv_bin(), "run", "--quiet", "--no-project", "--isolated", "--with-requirements", "requirements.txt"]
     environment = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH")}
     return subprocess.run(
-        [*run, "python", *words], cwd=EXAMPLE / folder, input=asked, capture_output=True, text=True,
-        timeout=INSTALL_LIMIT, check=False, env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
+        [*run, "python", *words],
+        cwd=EXAMPLE / folder,
+        input=asked,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_LIMIT,
+        check=False,
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1"},
     )
 
 

@@ -25,7 +25,7 @@ from beanpole.platforms.requirements import Requirements
 from beanpole.store.blobs import Blobs
 from beanpole.store.bundles import Manifest, check_and_unpack
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.long]
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -29,6 +29,8 @@ from beanpole.fleet.servers.failure import (
     Unreachable,
 )
 
+pytestmark = pytest.mark.long
+
 LIMIT = 10.0  # seconds for a command
 SHORT = Limits(connect=0.4, login=0.4)
 NewSshd = Callable[..., Sshd]

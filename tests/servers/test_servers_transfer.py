@@ -18,6 +18,8 @@ from sshd_site import Sshd, eventually
 
 from beanpole.fleet.servers.transfer import Destination, OnProgress, Sent, TransferFailed, send
 
+pytestmark = pytest.mark.long
+
 LIMIT = 60.0  # seconds for a whole transfer
 RANDOM = random.Random(11).randbytes(3 * 1024 * 1024 + 5)  # which no compression makes smaller
 TEXT = b"def f(x):\n    return x + 1\n" * 60_000
