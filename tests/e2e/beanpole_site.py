@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import functools
 import io
 import multiprocessing
 import os
@@ -21,7 +22,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.session
 import up
 from botocore.config import Config
@@ -62,6 +62,15 @@ def wait_for(what: str, look: Callable[[], Any], seconds: float = 30.0) -> Any:
 FORKED = multiprocessing.get_context("forkserver")
 """Control planes are forks of a process that has done their imports: half of the time that the tests would take."""
 FORKED.set_forkserver_preload(["beanpole.server"])
+
+
+@functools.cache
+def _session(*, ours: bool) -> botocore.session.Session:
+    """One for all clients of a process: it keeps the services' models, which take longer to read than most tests."""
+    session = botocore.session.Session()
+    if ours:
+        session.register_component("data_loader", client_loader())
+    return session
 
 
 @dataclass
@@ -181,11 +190,7 @@ class Site:
             "aws_secret_access_key": secret,
             "config": Config(retries={"max_attempts": 1}),
         }
-        if service == "beanpole":
-            session = botocore.session.Session()
-            session.register_component("data_loader", client_loader())
-            return session.create_client(service, **options)
-        return boto3.session.Session().client(service, **options)
+        return _session(ours=service == "beanpole").create_client(service, **options)
 
     def eb(self, *words: str, folder: Path, check: bool = True, timeout: float = 120, stdin: str | None = None) -> Ran:
         """The unmodified EB CLI, as a user would run it in a folder."""

@@ -1,7 +1,7 @@
 """kill -9 of the control plane at every journal entry of a deployment and of its return: always one release everywhere.
 
-The number of entries is counted in a run without a crash; then each one gets its turn, right after it is committed and, in
-the long tests, right before. The turns are dealt to shards, so that they run beside each other.
+The number of entries is counted in a run without a crash; then each one gets its turn, right after it is committed (the
+long tests: right before). The turns are dealt to shards, so that they run beside each other.
 """
 
 from __future__ import annotations

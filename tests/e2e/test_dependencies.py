@@ -76,6 +76,7 @@ def test_packages_are_installed_when_the_requirements_changed_and_only_then(site
     assert packages(site, "v5") == {}
 
 
+@pytest.mark.long
 def test_the_first_of_the_files_that_list_packages_counts(site: Site) -> None:
     settings = (*BRISK, *PATIENT_START)
     assert site.create(files("v1", **{"pyproject.toml": PROJECT}), settings=settings)["Outcome"] == "succeeded"

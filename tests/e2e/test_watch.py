@@ -75,6 +75,7 @@ def kinds(site: Site) -> list[str]:
     return [each["Kind"] for each in reversed(found)]
 
 
+@pytest.mark.long
 def test_a_fleet_that_dies_once_and_starts_slowly_keeps_its_release(site: Site) -> None:
     marks = site.root / "marks"
     marks.mkdir()
@@ -107,6 +108,7 @@ def test_a_release_whose_process_dies_again_and_again_is_returned_from(site: Sit
     assert f"its web process died 3 times or more on {victim.name}." in told
 
 
+@pytest.mark.long
 def test_an_instance_that_lost_its_release_gets_it_again(site: Site) -> None:
     site.create(app("probe", "v1"), settings=(*BRISK, *QUICK_CHECK))
     assert site.deploy("v2", app("probe", "v2"))["Outcome"] == "succeeded"

@@ -14,6 +14,8 @@ import pytest
 
 from beanpole.fleet.servers.facts import Facts, FactsUnreadable, parse, script
 
+pytestmark = pytest.mark.long
+
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "sh"]}
 TOOLS = ("cat", "date", "df", "getconf", "grep", "id", "ls", "od", "sed", "sh", "sleep", "sort", "tr", "uname")
 LIMIT = 60

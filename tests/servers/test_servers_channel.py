@@ -16,6 +16,8 @@ from beanpole.fleet.servers.channel import Channel
 from beanpole.fleet.servers.failure import ProgramFailed
 from beanpole.fleet.servers.stream import SocketGone
 
+pytestmark = pytest.mark.long
+
 LIMIT = 30.0  # seconds for a whole story
 BIG = 50 * 1024 * 1024
 

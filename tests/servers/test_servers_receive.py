@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 LIMIT = 15.0  # seconds for anything to happen
 CONTENT = random.Random(7).randbytes(300 * 1024 + 17)
 

@@ -15,6 +15,8 @@ import pytest
 
 from beanpole.agent.frames import PAYLOAD_LIMIT, WINDOW, Decoder, Frame, Kind, encode
 
+pytestmark = pytest.mark.long
+
 LIMIT = 15.0  # seconds for anything to happen
 
 
