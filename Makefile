@@ -10,6 +10,9 @@ WORKERS ?= 4
 # The version of the EB CLI that the tests drive
 AWSEBCLI := 3.27.5
 
+# Without bytecode each of the thousands of processes that tests start compiles anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV_READY := .venv/.ready
 EB_READY := .eb/.ready-$(AWSEBCLI)
 # Twice quiet: only errors. pip warns about settings of the machine that are none of our business.
