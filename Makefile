@@ -38,7 +38,7 @@ demo: $(VENV_READY)
 
 test: $(VENV_READY) $(EB_READY)
 	@echo 'test: pure'
-	@.venv/bin/python -m pytest -q -m 'pure and not hosts' -n 2 $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test: with real parts'
 	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
