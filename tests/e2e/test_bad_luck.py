@@ -56,6 +56,7 @@ def test_a_good_health_check_is_taken_without_touching_an_instance(site: Site) -
     serves(site, "v1")
 
 
+@pytest.mark.long
 def test_an_instance_whose_agent_cannot_start_fails_the_update_and_nothing_else(site: Site) -> None:
     site.create(app("probe", "v1"), instances=1, settings=BRISK)
     (program,) = site.home.programs.glob("agent-*.pyz")

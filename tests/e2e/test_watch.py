@@ -92,6 +92,7 @@ def test_a_fleet_that_dies_once_and_starts_slowly_keeps_its_release(site: Site) 
     assert kinds(site) == ["create", "update"]
 
 
+@pytest.mark.long
 def test_a_release_whose_process_dies_again_and_again_is_returned_from(site: Site) -> None:
     site.create(app("probe", "v1"), instances=2, settings=(*BRISK, *QUICK_CHECK))
     assert site.deploy("v2", app("probe", "v2"))["Outcome"] == "succeeded"
