@@ -92,3 +92,13 @@ def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
     except ClientError as error:
         return str(error.response["Error"]["Code"]), str(error.response["Error"]["Message"])
     raise AssertionError(f"was taken: {arguments} -> {answer}")
+
+
+def everything(eb: Any) -> list[Any]:
+    """All that a refused call must leave as it was."""
+    return [
+        eb.describe_applications()["Applications"],
+        eb.describe_application_versions()["ApplicationVersions"],
+        eb.describe_environments(IncludeDeleted=True)["Environments"],
+        eb.describe_events()["Events"],
+    ]

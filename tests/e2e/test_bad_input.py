@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from beanpole_site import Site, app
 from raw_calls import FORM, post, send
-from stories import refused, shared_site
+from stories import everything, refused, shared_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bad input")]
 
@@ -34,15 +34,6 @@ def shop(shared: Site, eb: Any) -> Iterator[Site]:
     before = everything(eb)
     yield shared
     assert everything(eb) == before
-
-
-def everything(eb: Any) -> list[Any]:
-    return [
-        eb.describe_applications()["Applications"],
-        eb.describe_application_versions()["ApplicationVersions"],
-        eb.describe_environments(IncludeDeleted=True)["Environments"],
-        eb.describe_events()["Events"],
-    ]
 
 
 @pytest.mark.parametrize(

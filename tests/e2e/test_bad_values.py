@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from beanpole_site import Site, app, options_of
 from raw_calls import careless, put
-from stories import COMMAND, DEPLOYMENT, PROCESS, PROPERTIES, refused, shared_site
+from stories import COMMAND, DEPLOYMENT, PROCESS, PROPERTIES, everything, refused, shared_site
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bad values")]
 
@@ -42,15 +42,6 @@ def shop(shared: Site, eb: Any) -> Iterator[Site]:
     before = everything(eb)
     yield shared
     assert everything(eb) == before
-
-
-def everything(eb: Any) -> list[Any]:
-    return [
-        eb.describe_applications()["Applications"],
-        eb.describe_application_versions()["ApplicationVersions"],
-        eb.describe_environments(IncludeDeleted=True)["Environments"],
-        eb.describe_events()["Events"],
-    ]
 
 
 @pytest.mark.parametrize("name", ["abc", "a" * 41, "-abcd", "abcd-", "ab_cd", "ab cd", "äbcd", "ab.cd", "../abc"])

@@ -162,7 +162,7 @@ def test_an_interpreter_with_two_names_is_one() -> None:
     ("found", "chosen"),
     [
         ([("/usr/bin/python3", (3, 6, 8)), ("/usr/bin/python3.11", (3, 11))], "/usr/bin/python3.11"),
-        ([("/root/.pyenv/shims/python3", (3, 12)), ("/usr/bin/python3.9", (3, 9))], "/usr/bin/python3.9"),
+        ([("/home/ann/python/bin/python3", (3, 12)), ("/usr/bin/python3.9", (3, 9))], "/usr/bin/python3.9"),
         ([("/home/u/bin/python3", (3, 12))], "/home/u/bin/python3"),
         ([("/usr/bin/python3", (3, 8))], None),
         ([("/usr/bin/python3", None)], None),
