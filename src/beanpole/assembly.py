@@ -84,7 +84,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     blobs, object_blobs = Blobs(home.blobs), Blobs(home.objects)
     for each in (blobs, object_blobs):
         each.empty_incoming()  # what a crash left half written; nobody else has this home
-    machine = ThisMachine(database, blobs, home.instances, program, me.store)
+    machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
     fleet = Fleet(database, machine)
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)

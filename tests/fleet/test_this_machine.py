@@ -38,7 +38,12 @@ class Site:
                 db, Environment("e-1", "shop", "a", None, None, "WebServer", "p", "Ready", "Ok", "[]", 1, "v", 1, 0, 0)
             )
         self.machine = ThisMachine(
-            self.database, Blobs(root / "blobs"), self.folder, agent_program(root / "programs"), "store"
+            self.database,
+            Blobs(root / "blobs"),
+            self.folder,
+            agent_program(root / "programs"),
+            "store",
+            root / "layers",
         )
 
     def add(self, *names: str) -> None:

@@ -47,12 +47,15 @@ class ThisMachine:
 
     shared_machine = True
 
-    def __init__(self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder
         self._program = program
         self._store = store
+        self._layers = layers
         self._agents: dict[str, DetachedAgent] = {}
         self._starting = asyncio.Semaphore(STARTS)
         self._leaving: set[str] = set()
@@ -111,6 +114,9 @@ class ThisMachine:
 
     def layer_job(self, layer: Layer) -> dict[str, Any]:
         return layer.job_arguments()
+
+    def layer_folder(self, key: str) -> str:
+        return str(self._layers / key)
 
     async def _started(self, instance_id: str) -> AgentClient:
         """The agent's client. Those that run are not kept waiting by those that have to be started."""

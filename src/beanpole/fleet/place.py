@@ -46,3 +46,7 @@ class Place(Protocol):
     def layer_job(self, layer: Layer) -> dict[str, Any]:
         """Arguments of the agent's job `layer`; the layer's wheels are among what was brought."""
         ...
+
+    def layer_folder(self, key: str) -> str:
+        """Where the layer is installed on the instance's machine, whether or not it was."""
+        ...

@@ -18,6 +18,8 @@ class Instance(msgspec.Struct, frozen=True):
     address: str
     release: int | None
     launched_at: int
+    host: str | None = None
+    """Id of the server that it lives on; None: this machine."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -205,6 +205,22 @@ release = sa.Table(
     sa.Column("passed_at", _time, nullable=True),
 )
 
+host = sa.Table(
+    "host",  # a server that instances can live on
+    metadata,
+    _text("id", primary_key=True),
+    _text("name", unique=True),
+    _text("address"),  # JSON, see fleet/servers/address.py
+    _text("host_key"),
+    sa.Column("app_port", sa.Integer, nullable=False),
+    _text("labels"),  # JSON list
+    _text("state"),  # joining, ready, leaving
+    _text("python", null=True),
+    _text("facts", null=True),  # JSON, see fleet/servers/facts.py
+    sa.Column("checked_at", _time, nullable=True),
+    sa.Column("added_at", _time, nullable=False),
+)
+
 instance = sa.Table(
     "instance",
     metadata,
@@ -214,6 +230,7 @@ instance = sa.Table(
     _text("address"),
     sa.Column("release", sa.Integer, nullable=True),  # number of the release that serves here
     sa.Column("launched_at", _time, nullable=False),
+    _text("host", null=True),  # id of the server that it lives on; null: this machine. No foreign key: see migration 0003
 )
 
 endpoint = sa.Table(

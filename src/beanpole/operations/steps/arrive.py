@@ -83,7 +83,7 @@ def prepare_arguments(work: Work) -> dict[str, Any]:
         "release": work.release.digest,
         "processes": [{"name": process.name, "command": _command(work, process)} for process in content.processes],
         "environment": content.environment,
-        "layer": str(work.parts.layers.folder(content.layer)),
+        "layer": work.parts.fleet.place(work.instance).layer_folder(content.layer),
         "stop_first": content.stop_first is not None,
     }
 
@@ -101,7 +101,7 @@ def run_arguments(work: Work, stage: str, commands: list[dict[str, Any]]) -> dic
         "stage": stage,
         "commands": commands,
         "environment": work.release.content.environment,
-        "layer": str(work.parts.layers.folder(work.release.content.layer)),
+        "layer": work.parts.fleet.place(work.instance).layer_folder(work.release.content.layer),
         "timeout": command_timeout(work),
     }
 
