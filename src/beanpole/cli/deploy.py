@@ -47,6 +47,10 @@ def deploy(
         list[str] | None,
         typer.Option("--option", metavar="NS:NAME=VALUE", help="Any option setting, by its namespace."),
     ] = None,
+    smoke: Annotated[
+        list[str] | None,
+        typer.Option("--smoke", metavar="TEST", help="A critical endpoint, as '/health 200'. Replaces those so far."),
+    ] = None,
     python: Annotated[
         str | None, typer.Option("--python", metavar="VERSION", help="As 3.11; at first the newest there is.")
     ] = None,
@@ -66,7 +70,12 @@ def deploy(
     """
     workspace, artifact = workspace_at(folder)
     settings = wanted(
-        instances=instances, policy=policy, batch_size=batch_size, properties=env or (), options=option or ()
+        instances=instances,
+        policy=policy,
+        batch_size=batch_size,
+        properties=env or (),
+        options=option or (),
+        smoke=smoke or (),
     )
     choice = Choice(
         settings=settings,

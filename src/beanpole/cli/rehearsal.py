@@ -13,12 +13,15 @@ from beanpole.cli.errors import CommandFailed, Misused
 from beanpole.options import catalogue, ebextensions
 from beanpole.options.precedence import Context, resolve
 from beanpole.options.setting import Setting
+from beanpole.options.smoke import tests_of
 from beanpole.options.validate import validate
 from beanpole.platforms import python
 from beanpole.platforms.bundle import Bundle as Files
 from beanpole.platforms.problem import Problem
 from beanpole.policies import capacity
 from beanpole.policies.change import Target
+from beanpole.policies.plan import Plan
+from beanpole.policies.smoke import with_smoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,13 +56,15 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
         raise CommandFailed(" ".join(wrong), "Correct the files below .ebextensions.")
     _refuse_unusable(files, in_force)
     steps = capacity.grow(max(in_force.integer(GROUP, "MinSize"), 1), _target(extensions))
+    tests = [test.words for test in tests_of(in_force)]
+    made = with_smoke(Plan(policy="AllAtOnce", steps=tuple(steps)), tests)
     warnings = [problem.message for problem in (*of_files, *of_call)]
     return {
-        "Policy": "AllAtOnce",
+        "Policy": made.policy,
         "Notes": list(dict.fromkeys(warnings)),
         "Steps": [
             {"Key": step.key, "Kind": type(step).__name__, "Slots": list(step.slots), "Words": step.words}
-            for step in steps
+            for step in made.steps
         ],
     }
 

@@ -170,6 +170,14 @@ class Layers:
             raise LayerError(f"the layer {key} was removed while it was made", "Deploy again.")
         return layer
 
+    def packages(self, key: str) -> dict[str, str] | None:
+        """Versions by name of what the layer installs; None where the layer is not here (any more)."""
+        try:
+            text = (self._root / "fetched" / key / "layer.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        return {wheel.name: wheel.version for wheel in msgspec.json.decode(text, type=tuple[Wheel, ...])}
+
     def blobs(self) -> Iterator[str]:
         """Digests of the wheels of all layers."""
         for path in (self._root / "fetched").glob("*/layer.json"):

@@ -57,6 +57,10 @@ class Gate(Step, frozen=True, kw_only=True, tag=True):
     batch: int
 
 
+class Smoke(Step, frozen=True, kw_only=True, tag=True):
+    """The fleet answers the release's critical endpoints through the balancer."""
+
+
 class Finish(Step, frozen=True, kw_only=True, tag=True):
     """Other processes than `web` go over to the release, and it becomes what the instance starts at boot."""
 
@@ -79,7 +83,21 @@ class Terminate(Step, frozen=True, kw_only=True, tag=True):
     """Stop everything on the instances and remove them."""
 
 
-AnyStep = Preflight | Launch | Fetch | Once | Prepare | Activate | Gate | Finish | Drain | Register | Leave | Terminate
+AnyStep = (
+    Preflight
+    | Launch
+    | Fetch
+    | Once
+    | Prepare
+    | Activate
+    | Gate
+    | Finish
+    | Smoke
+    | Drain
+    | Register
+    | Leave
+    | Terminate
+)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from beanpole.operations.steps.arrive import fetch, once, prepare
 from beanpole.operations.steps.launch import launch
 from beanpole.operations.steps.leave import drain, leave_rotation, terminate
 from beanpole.operations.steps.preflight import preflight
+from beanpole.operations.steps.smoke import smoke
 from beanpole.policies import plan
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Activate: activate,
     plan.Gate: gate,
     plan.Finish: finish,
+    plan.Smoke: smoke,
     plan.Drain: drain,
     plan.Register: register,
     plan.Leave: leave_rotation,

@@ -14,7 +14,9 @@ from beanpole.balancer.lint import lint
 from beanpole.balancer.pool import Pool
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
+from beanpole.operations.steps.smoke import smoke_instance
 from beanpole.platforms.procfile import WEB
+from beanpole.policies.plan import Gate
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
 
@@ -43,6 +45,7 @@ async def activate(work: Work) -> dict[str, Any]:
     work.progress("starting")
     arguments = start_arguments(work)
     started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
+    await smoke_instance(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.put_endpoint(
@@ -68,7 +71,22 @@ async def gate(work: Work) -> dict[str, Any]:
     deadline = gate_limit(work)
     arguments = start_arguments(work) | {"checks": checks, "interval": interval, "deadline": deadline}
     result: dict[str, Any] = await work.job("gate", arguments, deadline + 15)
+    if work.phase == "forward" and isinstance(work.step, Gate):
+        _judge_log(work, result["errors"])
     return result
+
+
+def _judge_log(work: Work, errors: dict[str, Any]) -> None:
+    """What the release wrote since it started: told, or a reason to go back, as the option LogErrors says."""
+    count, meaning = errors["count"], work.settings.text(DEPLOYMENT, "LogErrors")
+    if not count or meaning == "ignore":
+        return
+    found = f"{count} error{'s' if count > 1 else ''} in the log of {WEB} since the release started"
+    last = f"{'; the last' if count > 1 else ''}: {errors['last']}"
+    if meaning == "fail":
+        remedy = "Correct what the log says, or set LogErrors of beanpole:deployment to warn."
+        raise work.failed(found + last, remedy, tuple(errors["lines"]))
+    work.say(f"[Instance: {work.instance}] {found}{last}", "WARN")
 
 
 def gate_limit(work: Work) -> float:
