@@ -111,7 +111,10 @@ class ApiSite:
     def end_operations(self) -> None:
         """All that are open succeed."""
         control = self.control
-        closing = Closing(SimpleNamespace(database=control.database, registry=control.registry, edge=control.edge))  # type: ignore[arg-type]
+        parts: Any = SimpleNamespace(
+            database=control.database, registry=control.registry, edge=control.edge, layers=control.layers
+        )
+        closing = Closing(parts)
         while (held := operations.claim(control.database, "test", 60_000)) is not None:
             assert asyncio.run(closing.succeeded(held))
 
@@ -133,7 +136,7 @@ def api_site(
     edge: Any = SimpleNamespace(
         cname=lambda prefix: f"{prefix}.localhost", listen=SimpleNamespace(address="127.0.0.1", port=8080)
     )
-    layers: Any = SimpleNamespace(key=lambda *words: site.key_of_layer(*words))
+    layers: Any = SimpleNamespace(key=lambda *words: site.key_of_layer(*words), packages=lambda key: {})
     control = Control(
         database=database,
         blobs=Blobs(folder / "blobs"),

@@ -13,6 +13,7 @@ from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
 from beanpole.cli.env import env
 from beanpole.cli.events import events
+from beanpole.cli.history import history
 from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
@@ -35,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "scale": scale,
     "list": list_environments,
     "releases": releases,
+    "history": history,
     "events": events,
     "logs": logs,
     "open": open_environment,

@@ -14,7 +14,7 @@ from beanpole.control import rollback, update
 from beanpole.control.context import By, Control, the_environment
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
-from beanpole.services.beanpole import shapes
+from beanpole.services.beanpole import history, shapes
 from beanpole.services.elasticbeanstalk.shapes import moment
 from beanpole.store import environments, instances, operations
 
@@ -64,6 +64,7 @@ class Beanpole:
     def handlers(self) -> dict[str, Handler]:
         return {
             "DescribeControlPlane": self.control_plane,
+            "DescribeHistory": self.history,
             "DescribeOperations": self.operations,
             "DescribeReleases": self.releases,
             "DescribeRequests": self.requests,
@@ -102,6 +103,10 @@ class Beanpole:
                     db, environment_id=of, request_id=params.get("RequestId"), limit=params.get("MaxRecords", 20)
                 )
             return {"Operations": [shapes.operation(db, self._board, each) for each in found]}
+
+    def history(self, call: Call) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            return history.describe(db, call.params)
 
     def releases(self, call: Call) -> dict[str, Any]:
         with self._control.database.read() as db:
