@@ -128,6 +128,7 @@ class Toy:
     """The sentence with which rollbacks and aborts are refused."""
     logs: list[list[dict[str, str]]] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def add_environment(self, name: str, application: str = "shop", version: str | None = "v1", **more: Any) -> None:
         self.environments[name] = {
@@ -201,6 +202,7 @@ class Toy:
             "DescribeOperations": self._describe_operations,
             "PlanEnvironmentUpdate": lambda call: {"Plan": self.plan},
             "DescribeReleases": self._releases,
+            "DescribeHistory": self._history,
             "DescribeRequests": lambda call: {
                 "Served": 12345,
                 "Failed": 1,
@@ -331,6 +333,12 @@ class Toy:
             return proposed | {"Plan": self.plan}
         self.begin(call, name, "rollback", "v0")
         return proposed | {"OperationId": str(len(self.operations))}
+
+    def _history(self, call: Call) -> dict[str, Any]:
+        if "EnvironmentName" in call.params and call.params["EnvironmentName"] not in self.environments:
+            raise AwsError("InvalidParameterValue", f"No Environment found for {call.params['EnvironmentName']}.")
+        number = call.params.get("Number")
+        return {"Entries": [each for each in self.history if number in (None, each["Number"])]}
 
     def _releases(self, call: Call) -> dict[str, Any]:
         return {

@@ -78,8 +78,8 @@ async def smoke(instance: Instance, job: Job) -> Dict[str, Any]:
     tests = [Question.read(each) for each in arguments.objects("tests")]
     entry = instance.supervisor.find(digest, "web")
     if entry is None or entry.port is None or not entry.alive:
-        lines = instance.supervisor.output(entry) if entry is not None else ()
-        raise JobFailure(STAGE, f"web of release {digest} does not run", remedy_for(lines), last_lines=lines)
+        last = instance.supervisor.output(entry) if entry is not None else ()
+        raise JobFailure(STAGE, f"web of release {digest} does not run", remedy_for(last), last_lines=last)
     address = entry.address or instance.address
     host = arguments.text_or_empty("host") or authority(address, entry.port)
     failures: List[Finding] = []

@@ -128,7 +128,7 @@ def what(entry: dict[str, Any]) -> str:
     policy = f" ({entry['Policy']})" if entry.get("Policy") not in (None, "Rollback") and kind == "update" else ""
     if kind == "update" and old == new:
         return f"update of {new}{policy}" if new else f"update{policy}"
-    words = {"update": "deploy"}.get(kind, kind)
+    words = "deploy" if kind == "update" else str(kind)
     if kind == "terminate" or not new:
         return words
     return f"{words} {old} → {new}{policy}" if old and old != new else f"{words} {new}{policy}"

@@ -174,7 +174,8 @@ def _worst(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     blamed = [each for each in found if isinstance(each, StepFailed)]
     if len(blamed) < len(found):
         return next(each for each in found if not isinstance(each, StepFailed))
-    first, *others = blamed
+    first = blamed[0]
+    others = [other for other in blamed[1:] if other.blame != first.blame]
     if not others:
         return first
     also = f"{first.blame.cause} ({', '.join(other.blame.instance for other in others)} failed in the same step)"

@@ -1,12 +1,21 @@
-"""Preflight: is there room for the release beside the running one? Changes nothing."""
+"""Preflight: is there room for the release beside the running one? Changes nothing.
+
+One instance that is not ready is reason enough to look at all of them: who has to make room wants to know where.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.steps.arrive import manifest_of
+from beanpole.store.operations import journal_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from beanpole.operations.work import Work
 
 TIMEOUT = 20.0
@@ -20,6 +29,19 @@ MEMORY_RESERVE = 64 * 2**20
 
 
 async def preflight(work: Work) -> dict[str, Any]:
+    try:
+        return await _look(work)
+    except StepFailed as failed:
+        if len(work.step.slots) == 1:
+            raise
+        looks = (_look(failing) for failing in _all(work))
+        found = await asyncio.gather(*looks, return_exceptions=True)
+        blames = [each.blame for each in found if isinstance(each, StepFailed)] or [failed.blame]
+        raise StepFailed(together_blamed(blames, len(work.step.slots))) from failed
+
+
+async def _look(work: Work) -> dict[str, Any]:
+    """How the instance is. StepFailed when the release has no room there, or when it does not say."""
     facts = await work.job("preflight", {}, TIMEOUT)
     problem = lacking(
         facts, manifest_of(work).size, together(work), stop_first=work.release.content.stop_first is not None
@@ -27,6 +49,27 @@ async def preflight(work: Work) -> dict[str, Any]:
     if problem is not None:
         raise work.failed(*problem)
     return {name: facts.get(name) for name in ("disk_free", "memory_available", "rss")}
+
+
+def _all(work: Work) -> list[Work]:
+    """The work on every slot of the step, in its order."""
+    with work.parts.database.read() as db:
+        journal = journal_of(db, work.operation.id)
+    bound = {key.split("/")[-2]: result["instance"] for key, result in journal.items() if key.endswith("/bind")}
+    return [replace(work, slot=slot, instance=bound.get(slot, slot)) for slot in work.step.slots]
+
+
+def together_blamed(blames: Iterable[Blame], of: int) -> Blame:
+    """One blame for several instances, each with its own cause; those with the same cause share it."""
+    blames = list(blames)
+    if len(blames) == 1:
+        return blames[0]
+    by_cause: dict[str, list[str]] = {}
+    for blame in blames:
+        by_cause.setdefault(blame.cause.rstrip("."), []).append(blame.instance)
+    causes = "; ".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
+    remedies = " ".join(dict.fromkeys(blame.remedy for blame in blames if blame.remedy))
+    return Blame(stage=blames[0].stage, cause=f"on {len(blames)} of {of} instances. {causes}", remedy=remedies)
 
 
 def together(work: Work) -> int:
