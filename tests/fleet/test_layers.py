@@ -212,6 +212,12 @@ async def test_the_same_requirements_run_nothing_a_second_time(house: House) -> 
     assert lines == []
 
 
+async def test_what_a_layer_installs_is_known_by_its_key(house: House) -> None:
+    layer = await house.ready("beta\n")
+    assert house.layers.packages(layer.key) == {"alpha": "1.0", "beta": "1.0"}
+    assert house.layers.packages("of-nothing") is None
+
+
 async def test_of_changed_requirements_only_what_changed_is_fetched(house: House) -> None:
     await house.ready("alpha==1.0\n")
     lines: list[str] = []

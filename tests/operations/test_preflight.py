@@ -14,8 +14,9 @@ import pytest
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.operations.blame import StepFailed
 from beanpole.operations.board import Board
+from beanpole.operations.rehearsal import findings
 from beanpole.operations.work import Work
-from beanpole.policies.plan import Preflight
+from beanpole.policies.plan import Plan, Preflight
 
 step = importlib.import_module("beanpole.operations.steps.preflight")  # the package has the function of that name
 
@@ -78,3 +79,47 @@ def test_each_instance_is_named_with_its_own_cause(monkeypatch: pytest.MonkeyPat
 def test_a_single_one_is_blamed_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     line = blamed(monkeypatch, a=FULL, b=FINE)
     assert line.startswith("[Instance: a] Preflight failed: the disk has 3 MB free")
+
+
+class Looked:
+    """A fleet that can be looked at; None: the agent does not run."""
+
+    def __init__(self, states: dict[str, Any]) -> None:
+        self.states = states
+
+    async def running(self, instance: str) -> Any:
+        found = self.states[instance]
+        if isinstance(found, Exception):
+            raise found
+
+        async def state() -> Any:
+            return found
+
+        return None if found is None else SimpleNamespace(state=state)
+
+    def place(self, _instance: str) -> Any:
+        return SimpleNamespace(shared_machine=False)
+
+
+def state(disk: int, *rss: int) -> dict[str, Any]:
+    processes = [{"name": "web", "pid": 1, "rss": each} for each in rss]
+    return {"instance": {"disk_free": disk, "memory_available": 2**30}, "processes": processes}
+
+
+def test_a_rehearsal_says_what_preflight_would_find() -> None:
+    states = {
+        "a": state(10**12),
+        "b": state(0),
+        "c": state(10**12, 2**20, 2**30),
+        "d": None,
+        "e": AgentUnreachable("x"),
+    }
+    steps = (Preflight(key="p", slots=tuple(states), words=""), Preflight(key="j", slots=("new-1",), words=""))
+    fleet: Any = Looked(states)
+    found = asyncio.run(findings(fleet, Plan(policy="Rolling", steps=steps), 0, stop_first=False))
+    assert found == [
+        "b: the disk has 0 MB free and the release needs 200 MB",
+        "c: 1024 MB of memory are available and starting the new release beside the running one needs 1088 MB",
+        "d: the agent of the instance does not run; a deployment starts it first",
+        "e: the agent of the instance does not answer: x",
+    ]

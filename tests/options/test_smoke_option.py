@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanpole.options import catalogue, smoke
+from beanpole.options import catalogue, ebextensions, smoke
 from beanpole.options.precedence import Context, resolve
 from beanpole.options.setting import Setting
 from beanpole.options.smoke import BadSmokeTests, SmokeTest, parse
@@ -85,6 +85,19 @@ tests = st.builds(
 @given(st.lists(tests, max_size=5), st.sampled_from(["\n", ", "]))
 def test_what_is_shown_can_be_written_again(some: list[SmokeTest], separator: str) -> None:
     assert list(parse(separator.join(test.words for test in some))) == some
+
+
+def test_a_file_of_the_bundle_may_have_one_a_line() -> None:
+    text = b"""
+option_settings:
+  beanpole:deployment:
+    SmokeTests: |
+      /health 200
+      /version 200 contains "v2"
+"""
+    found = ebextensions.parse({".ebextensions/smoke.config": text})
+    assert found.problems == ()
+    assert [test.path for test in parse(found.settings[0].value)] == ["/health", "/version"]
 
 
 def test_the_option_is_refused_with_the_line() -> None:

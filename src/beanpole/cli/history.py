@@ -82,7 +82,7 @@ def _entries(api: Api, terminal: Terminal, name: str, limit: int) -> list[dict[s
 
 
 def table(entries: Iterable[dict[str, Any]]) -> list[str]:
-    """A line for each entry, and one below it for what it changed and why it failed; cut to WIDTH."""
+    """A line for each entry; below it one for what it changed, and one for why it failed and who was left behind."""
     entries = list(entries)
     rows = [_row(each) for each in entries]
     others = [max(len(row[at]) for row in (HEADS, *rows)) for at in range(len(HEADS)) if at != WHAT]
@@ -92,9 +92,9 @@ def table(entries: Iterable[dict[str, Any]]) -> list[str]:
     found = [head]
     for entry, line in zip(entries, lines, strict=True):
         found.append(_cut(line, WIDTH))
-        below = [*changes(entry), *behind(entry), *([entry["Cause"]] if entry.get("Cause") else [])]
-        if below:
-            found.append(_cut(f"    {printable('; '.join(below))}", WIDTH))
+        cause = [entry["Cause"]] if entry.get("Cause") else []
+        for below in filter(None, ("; ".join(changes(entry)), "; ".join([*cause, *behind(entry)]))):
+            found.append(_cut(f"    {printable(below)}", WIDTH))
     return found
 
 

@@ -71,9 +71,10 @@ async def gate(work: Work) -> dict[str, Any]:
     deadline = gate_limit(work)
     arguments = start_arguments(work) | {"checks": checks, "interval": interval, "deadline": deadline}
     result: dict[str, Any] = await work.job("gate", arguments, deadline + 15)
+    errors = result.pop("errors", None) or {"count": 0}
     if work.phase == "forward" and isinstance(work.step, Gate):
-        _judge_log(work, result["errors"])
-    return result
+        _judge_log(work, errors)
+    return result | {"errors": errors["count"]}
 
 
 def _judge_log(work: Work, errors: dict[str, Any]) -> None:

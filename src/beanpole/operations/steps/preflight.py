@@ -64,12 +64,17 @@ def together_blamed(blames: Iterable[Blame], of: int) -> Blame:
     blames = list(blames)
     if len(blames) == 1:
         return blames[0]
-    by_cause: dict[str, list[str]] = {}
-    for blame in blames:
-        by_cause.setdefault(blame.cause.rstrip("."), []).append(blame.instance)
-    causes = "; ".join(f"{', '.join(names)}: {cause}" for cause, names in by_cause.items())
+    causes = "; ".join(by_cause((blame.instance, blame.cause) for blame in blames))
     remedies = " ".join(dict.fromkeys(blame.remedy for blame in blames if blame.remedy))
     return Blame(stage=blames[0].stage, cause=f"on {len(blames)} of {of} instances. {causes}", remedy=remedies)
+
+
+def by_cause(found: Iterable[tuple[str, str]]) -> list[str]:
+    """`i-1, i-2: the disk is full`, from pairs of instance and cause."""
+    names: dict[str, list[str]] = {}
+    for instance, cause in found:
+        names.setdefault(cause.rstrip("."), []).append(instance)
+    return [f"{', '.join(several)}: {cause}" for cause, several in names.items()]
 
 
 def together(work: Work) -> int:

@@ -14,14 +14,18 @@ from beanpole.control import rollback, update
 from beanpole.control.context import By, Control, the_environment
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
+from beanpole.operations.rehearsal import findings
 from beanpole.services.beanpole import history, shapes
 from beanpole.services.elasticbeanstalk.shapes import moment
 from beanpole.store import environments, instances, operations
+from beanpole.store.bundles import Manifest
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call, Handler
     from beanpole.fleet.fleet import Fleet
     from beanpole.operations.board import Board
+    from beanpole.operations.release import Content
+    from beanpole.policies.plan import Plan
     from beanpole.services.elasticbeanstalk.environments import Environments
 
 T = TypeVar("T")
@@ -129,7 +133,16 @@ class Beanpole:
     def plan(self, call: Call) -> dict[str, Any]:
         wanted = self._environments.wanted(call.params)
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
-        return {"Plan": shapes.plan(update.decide(self._control, wanted, name=name, id_=id_).plan)}
+        decision = update.decide(self._control, wanted, name=name, id_=id_)
+        answer: dict[str, Any] = {"Plan": shapes.plan(decision.plan)}
+        if call.params.get("Preflight", False) and decision.composed is not None:
+            answer["Findings"] = self._findings(decision.plan, decision.composed.content)
+        return answer
+
+    def _findings(self, plan: Plan, content: Content) -> list[str]:
+        """What is in the way of the plan on each instance, as far as its agent says without being started."""
+        size = Manifest.from_json(self._control.blobs.path(content.manifest).read_text()).size
+        return self._wait(findings(self._fleet, plan, size, stop_first=content.stop_first is not None))
 
     def rollback(self, call: Call) -> dict[str, Any]:
         params = call.params
