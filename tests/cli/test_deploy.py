@@ -209,6 +209,31 @@ def test_rehearsal_leaves_nothing_behind(served: Served, toy: Toy, shop: Path, r
     assert (shop / ".elasticbeanstalk/config.yml").read_text() == remembered
 
 
+def test_rehearsal_says_what_preflight_would_find(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    deployed_before(toy, shop)
+    toy.plan, toy.findings = PLAN, ["i-1, i-2: the disk has 3 MB free and the release needs 200 MB"]
+    done = run("deploy", "--dry-run")
+    assert done.status == 0
+    assert done.err == f"In the way: {toy.findings[0]}\n"
+    assert run("deploy", "--dry-run", "--json").json["findings"] == toy.findings
+
+
+def test_smoke_tests_of_the_command_line_are_stored_as_the_option(
+    served: Served, toy: Toy, shop: Path, run: Run
+) -> None:
+    deployed_before(toy, shop)
+    toy.plan = PLAN
+    assert run("deploy", "--smoke", "/health", "--smoke", '/version contains "v2"').status == 0
+    key, value = ("beanpole:deployment", "SmokeTests"), 'GET /health 200, GET /version 200 contains "v2"'
+    asked = toy.called("UpdateEnvironment")[-1]
+    assert asked["OptionSettings"] == [dict(zip(("Namespace", "OptionName", "Value"), (*key, value), strict=True))]
+    toy.settings["shop-dev"][key] = value
+    (shop / "application.py").write_text("application = 2\n")
+    assert run("deploy", "--smoke", "").status == 0
+    asked = toy.called("UpdateEnvironment")[-1]
+    assert asked["OptionsToRemove"] == [{"Namespace": key[0], "OptionName": key[1]}]
+
+
 STRANGE = "The environment shop-dev exists already, and this folder has not deployed to it"
 
 

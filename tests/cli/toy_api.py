@@ -120,6 +120,8 @@ class Toy:
     frames: list[dict[str, Any]] = field(default_factory=going_well)
     """Of the next operation."""
     plan: dict[str, Any] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    """Of a preflight that is only looked at."""
     at_look: dict[int, Callable[[], None]] = field(default_factory=dict)
     """What to do when an operation is looked at for the so-maniest time, before it answers."""
     forget_operations: bool = False
@@ -200,7 +202,7 @@ class Toy:
                 "BalancerUrl": "http://127.0.0.1:8080",
             },
             "DescribeOperations": self._describe_operations,
-            "PlanEnvironmentUpdate": lambda call: {"Plan": self.plan},
+            "PlanEnvironmentUpdate": self._plan,
             "DescribeReleases": self._releases,
             "DescribeHistory": self._history,
             "DescribeRequests": lambda call: {
@@ -333,6 +335,9 @@ class Toy:
             return proposed | {"Plan": self.plan}
         self.begin(call, name, "rollback", "v0")
         return proposed | {"OperationId": str(len(self.operations))}
+
+    def _plan(self, call: Call) -> dict[str, Any]:
+        return {"Plan": self.plan} | ({"Findings": self.findings} if call.params.get("Preflight") else {})
 
     def _history(self, call: Call) -> dict[str, Any]:
         if "EnvironmentName" in call.params and call.params["EnvironmentName"] not in self.environments:

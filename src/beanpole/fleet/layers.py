@@ -171,12 +171,16 @@ class Layers:
         return layer
 
     def packages(self, key: str) -> dict[str, str] | None:
-        """Versions by name of what the layer installs; None where the layer is not here (any more)."""
+        """Versions by name of what the layer installs; None where the layer is not here (any more) or is damaged.
+
+        It is asked for words only, so damage is no error here: whoever needs the layer is told of it.
+        """
         try:
             text = (self._root / "fetched" / key / "layer.json").read_bytes()
-        except FileNotFoundError:
+            wheels = msgspec.json.decode(text, type=tuple[Wheel, ...])
+        except (OSError, msgspec.DecodeError):
             return None
-        return {wheel.name: wheel.version for wheel in msgspec.json.decode(text, type=tuple[Wheel, ...])}
+        return {wheel.name: wheel.version for wheel in wheels}
 
     def blobs(self) -> Iterator[str]:
         """Digests of the wheels of all layers."""

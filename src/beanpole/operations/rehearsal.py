@@ -44,4 +44,4 @@ async def _cause(fleet: Fleet, instance: str, bundle: int, instances: int, stop_
 def _facts(state: dict[str, Any]) -> dict[str, Any]:
     """As the job `preflight` says it."""
     held = [each["rss"] or 0 for each in state["processes"] if each["name"] == WEB and each["pid"]]
-    return state["instance"] | {"rss": max(held, default=0)}
+    return {**state["instance"], "rss": max(held, default=0)}
