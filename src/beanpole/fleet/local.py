@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import shutil
 import socket
@@ -46,6 +47,7 @@ class ThisMachine:
     """The instances below one folder, see `Place`."""
 
     shared_machine = True
+    patience = math.inf  # an agent that does not answer is followed by another
 
     def __init__(
         self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path

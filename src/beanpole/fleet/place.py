@@ -19,6 +19,9 @@ class Place(Protocol):
     shared_machine: bool
     """Whether its instances share one machine's memory, disk and port numbers."""
 
+    patience: float
+    """Seconds without an answer of an instance's agent after which a job's fate there is unknown."""
+
     async def launch(self, instance_id: str) -> None:
         """Make the instance; its agent answers when this returns."""
         ...

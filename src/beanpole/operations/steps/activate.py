@@ -12,6 +12,7 @@ import msgspec
 
 from beanpole.balancer.lint import lint
 from beanpole.balancer.pool import Pool
+from beanpole.operations.blame import StepUnknown
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
 from beanpole.platforms.procfile import WEB
@@ -93,7 +94,10 @@ async def register(work: Work) -> dict[str, Any]:
     """Nobody is checked in a new way that would take it out of rotation: the agent tries the check first."""
     _refuse_bad_check(work)
     if work.phase == "forward":
-        await gate(work)
+        try:
+            await gate(work)
+        except StepUnknown as silence:
+            work.say(f"{silence.blame.line()} It is checked as the others are.", "WARN")
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)

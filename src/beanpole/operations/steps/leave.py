@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.operations.blame import StepFailed
 from beanpole.store import instances
 
@@ -29,10 +30,17 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
 
 
 async def terminate(work: Work) -> dict[str, Any]:
+    """A server that cannot be reached does not keep an environment from ending; see ServerPlace.clear_leftovers."""
     with work.writing() as db:
         instances.update(db, work.instance, state="terminating")
     await _stop_all(work)
-    await work.parts.fleet.terminate(work.instance)
+    try:
+        await work.parts.fleet.terminate(work.instance)
+    except AgentUnreachable as silence:
+        if work.parts.fleet.place(work.instance).shared_machine:
+            raise
+        words = f"{silence}. What runs there goes on without requests from here, and ends when it can be reached."
+        work.say(f"[Instance: {work.instance}] {words}", "WARN")
     with work.writing() as db:
         instances.remove(db, work.instance)
     await work.parts.edge.apply()
