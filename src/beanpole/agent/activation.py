@@ -33,7 +33,7 @@ Found = TypeVar("Found")
 
 
 async def start(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Arguments release, health, deadline, fixed_port; grace and verdict if wanted.
+    """Arguments release, health, deadline, fixed_port; grace, verdict and stop_first (here and now) if wanted.
 
     Result: address, port and pid of the process, and the seconds until it was ready.
     """
@@ -71,7 +71,7 @@ async def _running(instance: Instance, arguments: Arguments, release: Release, j
     if entry is not None:
         await supervisor.stop(entry, STOP_SECONDS)
     others = [other for other in supervisor.running() if other.name == "web" and other.release != release.digest]
-    if release.stop_first and others:
+    if others and (release.stop_first or arguments.flag("stop_first")):
         instance.undo.arm(others[0], release.digest, arguments.number("verdict", VERDICT))
         for other in others:
             job.progress(f"stopping release {other.release}, whose place is taken")

@@ -93,7 +93,8 @@ class Phase:
         board, held = self._parts.board, self._held
         if self._left_behind(slot):
             return
-        work = Work(self._parts, held, self._environment, self._name, step, slot, self._bound(slot), self._brought)
+        bound, alone = self._bound(slot), self._alone(slot)
+        work = Work(self._parts, held, self._environment, self._name, step, slot, bound, self._brought, alone)
         board.put(held.id, step.key, slot, Progress("running"))
         try:
             result = await self._handled(work)
@@ -192,6 +193,10 @@ class Phase:
 
     def _names(self, slots: tuple[str, ...]) -> list[str]:
         return [self._bound(slot) or slot for slot in slots]
+
+    def _alone(self, slot: str) -> bool:
+        """Whether preflight found that two releases cannot run there at once; that holds for the way back as well."""
+        return any("alone" in result for key, result in self._journal.items() if key.endswith(f"preflight/{slot}"))
 
     def _left_behind(self, slot: str) -> bool:
         return any("behind" in result for key, result in self._journal.items() if key.endswith(f"/{slot}") and result)

@@ -71,6 +71,8 @@ class Work:
     """The instance that the slot stands for; '' until a Launch step has bound it."""
     brought: Brought | None
     """None where the environment has no release to bring."""
+    alone: bool = False
+    """Preflight found no room for two releases at once on the instance."""
     events: list[tuple[str, Severity]] = field(default_factory=list)
 
     @property

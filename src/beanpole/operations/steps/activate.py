@@ -15,6 +15,7 @@ from beanpole.balancer.pool import Pool
 from beanpole.operations.blame import StepUnknown
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
+from beanpole.operations.steps.turn import take_turn
 from beanpole.platforms.procfile import WEB
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
@@ -38,8 +39,11 @@ DEPLOYMENT = "beanpole:deployment"
 async def activate(work: Work) -> dict[str, Any]:
     digest = work.release.digest
     _refuse_bad_check(work)
-    if getattr(work.step, "stop_first", False) and not await _runs(work, digest):
+    stop_first = getattr(work.step, "stop_first", False) or work.alone
+    if stop_first and not await _runs(work, digest):
         # The agent stops the old one when it starts this one, and starts it again when no verdict comes.
+        if work.alone:
+            await take_turn(work, keep=digest)
         await leave(work, keep=digest)
     work.progress("starting")
     arguments = start_arguments(work)
@@ -128,5 +132,6 @@ def start_arguments(work: Work) -> dict[str, Any]:
         "deadline": work.settings.seconds(DEPLOYMENT, "StartTimeout"),
         "fixed_port": work.release.content.fixed_port,
         "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),
+        "stop_first": work.alone,
         "verdict": gate_limit(work) + VERDICT_RESERVE,
     }
