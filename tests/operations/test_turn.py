@@ -15,8 +15,6 @@ from beanpole.store.database import Database
 from beanpole.store.environments import Environment
 from beanpole.store.instances import Endpoint, Instance
 
-pytestmark = pytest.mark.pure
-
 
 class World:
     def __init__(self, root: Path, fleet: int) -> None:
@@ -49,7 +47,7 @@ class World:
         )
 
     async def turns(self) -> int:
-        """Everybody wants to go at once; each serves the new release a moment after its turn. The fewest that served."""
+        """Everybody wants to go at once, and serves the new release a moment after its turn: the fewest that served."""
         fewest = len(self.serving())
 
         async def go(number: int) -> None:
