@@ -47,7 +47,9 @@ class ThisMachine:
 
     shared_machine = True
 
-    def __init__(self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder

@@ -1,4 +1,4 @@
-"""What every server is sent: the agent's program, uv, Envoy. For servers of another architecture the user gives them."""
+"""What every server is sent: the agent's program, uv, Envoy. For other architectures the user gives them."""
 
 from __future__ import annotations
 
@@ -60,10 +60,8 @@ class Equipment:
 
     def binary(self, name: str, machine: str) -> Item:
         """`uv` or `envoy` for one of `machines`. Reads all of it the first time. EnvoyMissing."""
-        given = self.folder / machine / name
-        if given.is_file():
-            path = given
-        else:
+        path = self.folder / machine / name
+        if not path.is_file():
             path = self._envoy() if name == ENVOY else Path(uv.find_uv_bin())
         if path not in self._known:
             digest, size = _digest(path)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from importlib import resources
 
 from beanpole.fleet.servers import layout
+from beanpole.fleet.servers.connection import Ran
+from beanpole.fleet.servers.failure import SetupFailed
 
 _PLACES = (
     "ROOT",
@@ -34,3 +36,11 @@ def told(output: bytes) -> Iterator[list[str]]:
     for line in output.decode("utf-8", "replace").splitlines():
         if line.startswith(_MARK):
             yield line[len(_MARK) :].split(" ")
+
+
+def done(name: str, ran: Ran) -> list[list[str]]:
+    """What a script told. SetupFailed when it did not end well on the server of that name."""
+    if ran.status != 0:
+        said = ran.stderr.decode("utf-8", "replace").strip()[-400:] or f"exit status {ran.status}"
+        raise SetupFailed(f"{name}: {said}", "Check the disk there, and that the user has sudo without a password.")
+    return list(told(ran.stdout))

@@ -32,7 +32,8 @@ ROOT = "root"
 class Server:
     """`store`: the identity of the control plane, which its agents hear.
 
-    Who makes the server ready holds `preparing` meanwhile; `machine` is what that found out: its architecture.
+    Who makes the server ready holds `preparing` meanwhile, who sends files `sending`. `machine` is its architecture, once
+    it was made ready.
     """
 
     def __init__(self, host: Host, store: str) -> None:
@@ -45,6 +46,7 @@ class Server:
         self.store = store
         self.machine: str | None = None
         self.preparing = asyncio.Lock()
+        self.sending = asyncio.Lock()
         self.become: tuple[str, ...] = () if self.address.user == ROOT else SUDO
         self.connection = Connection(self.address, host.host_key)
         self.channel = self._channel()

@@ -1,7 +1,7 @@
 """Makes servers ready: folders, the agent's program, uv, Envoy; and runs agents on them as units.
 
-Everything may be repeated, after a cut at any point too, and goes on where it was; on a server where nothing is to do it
-is one round trip. A server that cannot be used, or that another Beanpole holds, is left as it is.
+Everything may be repeated, after a cut at any point too, and goes on where it was; where nothing is to do it is one
+round trip. A server that cannot be used, or that another Beanpole holds, is left as it is.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import msgspec
 from beanpole.fleet.agent_client import PROTOCOL, AgentClient, AgentError, AgentUnreachable
 from beanpole.fleet.servers import facts, layout
 from beanpole.fleet.servers.agent_unit import AgentUnit
-from beanpole.fleet.servers.scripts import told
+from beanpole.fleet.servers.failure import AgentTooNew, HeldByAnother, ProgramsMissing, SetupFailed
+from beanpole.fleet.servers.scripts import done
 from beanpole.store import hosts
 
 if TYPE_CHECKING:
     from beanpole.fleet.place import Progressed
-    from beanpole.fleet.servers.connection import Ran
     from beanpole.fleet.servers.equipment import Equipment, Item
     from beanpole.fleet.servers.facts import Facts
     from beanpole.fleet.servers.server import Server
@@ -38,34 +38,6 @@ START_LIMIT = 30.0
 
 LOOK = 0.1
 """Seconds between looks at an agent that is starting."""
-
-
-class SetupFailed(AgentError):
-    """The server was reached, and cannot be made ready as it is. `cause` and `remedy` are sentences."""
-
-    def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.remedy = remedy
-
-
-class HeldByAnother(SetupFailed):
-    """`store` and `since` say who holds it; empty when its host.json says neither."""
-
-    def __init__(self, name: str, store: str, since: str) -> None:
-        who = f"another Beanpole (store {store})" if store else "a Beanpole that its host.json does not name"
-        cause = f"{name} is held by {who}" + (f" since {since}" if since else "")
-        super().__init__(cause, "Remove it there first: beanpole hosts remove. Or take it over with --force.")
-        self.store = store
-        self.since = since
-
-
-class ProgramsMissing(SetupFailed):
-    """There are none for the server's architecture."""
-
-
-class AgentTooNew(SetupFailed):
-    """A newer Beanpole was here: its agents do not speak with ours."""
 
 
 @dataclass(frozen=True)
@@ -117,14 +89,13 @@ class Setup:
             sent = 0
             if program.name not in found.files:
                 sent += await self._send_program(server, program)
-            sent += await _send(
-                server, [each for each in binaries if each.name not in found.files], program, on_progress
-            )
+            lacking = [each for each in binaries if each.name not in found.files]
+            sent += await _send(server, lacking, program, on_progress)
             links = {f"{program.name} {layout.PROGRAM.rpartition('/')[2]}", f"{binaries[0].name} uv"}
-            changed = not found.files.issuperset({*links, *(each.name for each in binaries)})
+            changed = bool(lacking) or not links <= found.files
             if changed:
                 words = [word for each in binaries for word in (each.name, each.sha256)]
-                _done(server, await server.script("equip", server.python, program.name, *words, limit=SCRIPT_LIMIT))
+                done(server.name, await server.script("equip", server.python, program.name, *words, limit=SCRIPT_LIMIT))
             old = [each.name for each in found.agents if not each.version.endswith(f"+{self._equipment.version}")]
             waiting = [name for name in old if not await self._renewed(server, name)]
             return Installed(changed or bool(old), sent, tuple(waiting))
@@ -148,6 +119,10 @@ class Setup:
             raise AgentUnreachable(f"{server.name} was not made ready yet")
         return self._equipment.envoy_path(server.machine)
 
+    def binaries(self, machine: str) -> set[str]:
+        """Names of the programs that servers of that architecture have beside the agent's."""
+        return {item.name for item in self._equipment.binaries(machine)}
+
     async def start(self, server: Server, unit: AgentUnit) -> AgentClient:
         """The agent of that unit runs, now and after each boot; it answers when this returns.
 
@@ -156,14 +131,14 @@ class Setup:
         home = f"{layout.home(unit.name)}/home"
         words = (unit.file, unit.text(server.python), unit.user or "", home)
         async with server.preparing:  # one useradd and one daemon-reload at a time
-            _done(server, await server.script("agent", *words, limit=SCRIPT_LIMIT))
+            done(server.name, await server.script("agent", *words, limit=SCRIPT_LIMIT))
         return await _answering(server, unit.name)
 
     async def _prepare(self, server: Server, force: bool) -> _Found:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         machines = self._equipment.machines()
         words = (server.store, now, "force" if force else "", " ".join(machines), server.chosen or "")
-        lines = list(told(_done(server, await server.script("prepare", *words, limit=SCRIPT_LIMIT)).stdout))
+        lines = done(server.name, await server.script("prepare", *words, limit=SCRIPT_LIMIT))
         of = {kind: [rest for word, *rest in lines if word == kind] for kind in ("machine", "held", "file", "agent")}
         machine = " ".join(*of["machine"]) if of["machine"] else "?"
         if machine not in machines:
@@ -210,13 +185,13 @@ class Setup:
 
     async def _send_program(self, server: Server, program: Item) -> int:
         data = await asyncio.to_thread(program.path.read_bytes)
-        _done(server, await server.feed("receive", program.sha256, program.name, data=data, limit=PROGRAM_LIMIT))
+        done(server.name, await server.feed("receive", program.sha256, program.name, data=data, limit=PROGRAM_LIMIT))
         return len(data)
 
     async def _renewed(self, server: Server, name: str) -> bool:
         """Whether it runs the present program now; it does not when it has a job to do."""
         ran = await server.script("renew", layout.agent_unit(name), layout.home(name), limit=SCRIPT_LIMIT)
-        if ["restarted"] not in list(told(_done(server, ran).stdout)):
+        if ["restarted"] not in done(server.name, ran):
             return False
         await _answering(server, name, self._equipment.version)
         return True
@@ -261,12 +236,3 @@ async def _answering(server: Server, name: str, version: str | None = None) -> A
                 f"{problem} ({START_LIMIT:g} s after its start; on the server, see {words})"
             ) from problem
         await asyncio.sleep(LOOK)
-
-
-def _done(server: Server, ran: Ran) -> Ran:
-    """SetupFailed when the script ended otherwise than well."""
-    if ran.status != 0:
-        said = ran.stderr.decode("utf-8", "replace").strip()[-400:] or f"exit status {ran.status}"
-        remedy = "Check the disk there, and that its user has sudo without a password."
-        raise SetupFailed(f"{server.name} cannot be made ready: {said}", remedy)
-    return ran
