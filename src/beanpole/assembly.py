@@ -23,6 +23,10 @@ from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
 from beanpole.fleet.local import ThisMachine
 from beanpole.fleet.pythons import installed_pythons
+from beanpole.fleet.servers.equipment import Equipment
+from beanpole.fleet.servers.place import ServerPlace
+from beanpole.fleet.servers.servers import Servers
+from beanpole.fleet.servers.setup import Setup
 from beanpole.health.collector import Collector
 from beanpole.operations.board import Board
 from beanpole.operations.engine import Engine
@@ -65,6 +69,7 @@ class Assembly:
     balancer: DetachedAgent
     edge: EdgeProxy
     machine: ThisMachine
+    servers: Servers
     background: dict[str, Callable[[], Coroutine[None, None, None]]]
 
 
@@ -85,7 +90,9 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     for each in (blobs, object_blobs):
         each.empty_incoming()  # what a crash left half written; nobody else has this home
     machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
-    fleet = Fleet(database, machine)
+    servers = Servers(database, me.store)
+    setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
+    fleet = Fleet(database, machine, ServerPlace(database, servers, blobs, setup))
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
     registry = catalogue.load()
@@ -135,7 +142,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         "health": collector.run,
         "retention": Retention(control, objects).run,
     }
-    return Assembly(gateway, balancer, edge, machine, background)
+    return Assembly(gateway, balancer, edge, machine, servers, background)
 
 
 def _audit(database: Database, call: Call, outcome: str) -> None:

@@ -116,6 +116,7 @@ async def _serve(options: Options, listening: socket.socket, envoy: Path, ready:
             for task in (*background, leftovers):
                 task.cancel()
             await asyncio.gather(*background, leftovers, return_exceptions=True)
+            await made.servers.close()
 
 
 async def _steadily(name: str, loop: Callable[[], Coroutine[None, None, None]]) -> None:

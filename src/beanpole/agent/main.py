@@ -1,5 +1,5 @@
-"""The agent's program: `agent.pyz run --home DIR --socket PATH --store STORE --role instance|balancer [--address IP]`.
-On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far ends of that.
+"""The agent's program: `agent.pyz run --home DIR --socket PATH --store STORE --role instance|balancer [--address IP]
+[--user NAME]`. On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far ends of that.
 
 One agent per home. It ends at SIGTERM; what it started goes on, and the next agent finds it again.
 Exit statuses: 2 wrong arguments, 3 another agent serves this home or socket, 4 the home cannot be read or written,
@@ -260,6 +260,7 @@ def _parser(version: str) -> argparse.ArgumentParser:
     run.add_argument("--store", required=True, help="identity of the control plane's store")
     run.add_argument("--role", required=True, choices=("instance", "balancer"))
     run.add_argument("--address", default="127.0.0.1", help="address of this instance")
+    run.add_argument("--user", help="system user whose systemd units applications are (without: children of the agent)")
     run.add_argument("--force", action="store_true", help="take over a home of another control plane")
     stdio = commands.add_parser("stdio", help="join streams on stdin and stdout to the sockets of agents")
     stdio.set_defaults(begin=_stdio)

@@ -21,9 +21,12 @@ RETRY = 0.1
 
 
 class Fleet:
-    def __init__(self, database: Database, local: Place) -> None:
+    """`local`: this machine; `servers`: the hosts that rows of instances name."""
+
+    def __init__(self, database: Database, local: Place, servers: Place) -> None:
         self._database = database
         self._local = local
+        self._servers = servers
         self._known: dict[str, Instance] = {}
         self._letting_go = False
 
@@ -33,8 +36,7 @@ class Fleet:
 
     def place(self, instance_id: str) -> Place:
         """Where the instance lives. AgentUnreachable when there is none of that name."""
-        self._instance(instance_id)
-        return self._local
+        return self._local if self._instance(instance_id).host is None else self._servers
 
     def address(self, instance_id: str) -> str:
         """The loopback address of its machine that is the instance's own."""
