@@ -15,6 +15,7 @@ from beanpole.aws.gateway import Gateway
 from beanpole.aws.models import load_model
 from beanpole.balancer.pool import Health
 from beanpole.control.context import Control
+from beanpole.control.hosts import Hosts, NotBuilt
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
 from beanpole.fleet.detached import DetachedAgent
@@ -23,6 +24,7 @@ from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
 from beanpole.fleet.local import ThisMachine
 from beanpole.fleet.pythons import installed_pythons
+from beanpole.fleet.servers.servers import Servers
 from beanpole.health.collector import Collector
 from beanpole.operations.board import Board
 from beanpole.operations.engine import Engine
@@ -35,6 +37,8 @@ from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
 from beanpole.reconcile.watch import Watch
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
+from beanpole.services.beanpole.hosts import HostCalls
+from beanpole.services.ec2 import Ec2
 from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.iam import Iam
@@ -85,6 +89,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     for each in (blobs, object_blobs):
         each.empty_incoming()  # what a crash left half written; nobody else has this home
     machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
+    servers = Servers(database, me.store)
     fleet = Fleet(database, machine)
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
@@ -116,12 +121,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     logs = Logs(control, fleet, loop)
     here = ControlPlane(str(home.root), api, f"http://{listen.address}:{listen.port}")
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
+    hosts = Hosts(control, servers, NotBuilt(), NotBuilt())
     handlers = elasticbeanstalk.handlers(control, collector, logs, objects)
     gateway = Gateway(
         services=[
             Service("elasticbeanstalk", load_model("elasticbeanstalk"), handlers),
-            Service("beanpole", load_model("beanpole"), ours.handlers()),
+            Service("beanpole", load_model("beanpole"), ours.handlers() | HostCalls(control, hosts, loop).handlers()),
             Iam(database, me.account).service(),
+            Ec2(database, me).service(),
         ],
         objects=objects,
         keys=key_of,

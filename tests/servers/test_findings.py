@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanpole.fleet.servers.facts import Disk, Entry, Facts, Holder, Listener, Python, Service, parse
+from beanpole.fleet.servers.facts import Disk, Entry, Facts, Holder, Listener, Python, Service
 from beanpole.fleet.servers.findings import Finding, Known, Wanted, findings
+from beanpole.fleet.servers.reading import parse
 
 pytestmark = pytest.mark.pure
 
@@ -74,7 +75,7 @@ def python(*version: int, path: str = "/usr/bin/python3", venv: bool = True) -> 
 
 
 BLOCKING: list[tuple[str, dict[str, Any], str, str]] = [
-    ("sudo-missing", {"sudo": "missing"}, "there is no sudo, and ec2-user is not root", "--user root"),
+    ("sudo-missing", {"sudo": "missing"}, "there is no sudo, and ec2-user is not root", "connect as root@HOST"),
     (
         "sudo-password",
         {"sudo": "password", "sudo_words": "sudo: a password is required"},

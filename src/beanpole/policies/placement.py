@@ -1,4 +1,4 @@
-"""On which servers new instances go: where the labels fit and there is room, the emptiest first, one of each environment.
+"""On which servers new instances go: where the labels fit and there is room, the emptiest first, one of a kind each.
 
 PURE. A refusal is one sentence with the numbers, and one of remedy; the order is the same for the same input.
 """
