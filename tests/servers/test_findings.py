@@ -224,7 +224,7 @@ def test_two_names_for_one_host(machine: str | None, boot: str | None, code: str
 
 def test_a_port_that_a_firewall_drops() -> None:
     finding = one(msgspec.structs.replace(WANTED, reach="filtered"), firewalls=("firewalld",))
-    assert (finding.code, finding.severity) == ("port-filtered", "warning")
+    assert (finding.code, finding.severity) == ("port-filtered", "blocking")
     assert "--add-port=8080/tcp" in finding.remedy
     assert found(msgspec.structs.replace(WANTED, reach="open"), firewalls=("ufw",)) == ()
 

@@ -145,9 +145,7 @@ def list_hosts(home: HomeOption = None, json: JsonOption = False) -> None:
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The host.")],
     purge: Annotated[bool, typer.Option("--purge", help="End and delete all of ours there.")] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Though instances live there, or it is unreachable.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Though instances live there, or it is unreachable.")] = False,
     timeout: TimeoutOption = LIMIT,
     yes: YesOption = False,
     home: HomeOption = None,
