@@ -147,7 +147,7 @@ def test_all_that_blocks_is_said_at_once_and_nothing_is_stored(site: ApiSite, wo
     world.add("10.0.0.1", 1, sudo="password", pythons=())
     world.seen["10.0.0.2"] = LoginRefused("admin@10.0.0.2 refused the user admin", "Add your public key.")
     world.add("10.0.0.3", 3, holder=Holder(store="st-other", since="2026-01-01"))
-    one, two, three, four = added(api, new(1), new(2), new(3), new(4))
+    one, two, three, _ = added(api, new(1), new(2), new(3), new(4))
     assert codes(one) == ["sudo-password", "python-missing"]
     assert codes(two) == ["login-refused"]
     assert codes(three) == ["held"]

@@ -55,18 +55,19 @@ def ssh(
     """Open a shell where an instance lives."""
     api, terminal = Api.chosen(home), Terminal.here()
     place = _place(api, terminal, where, environment)
-    if place.host is None:
-        _exit_like(_here(api, place.instance or "", command, app_env))
-    if app_env and place.instance is None:
-        known = [each["InstanceId"] for each in place.host.get("Instances", [])]
+    host, instance = place.host, place.instance
+    if host is None:
+        _exit_like(_here(api, instance or "", command, app_env))
+    if app_env and instance is None:
+        known = [each["InstanceId"] for each in host.get("Instances", [])]
         if len(known) != 1:
             raise Misused(
                 "--app-env is for an instance, and a host was named.", f"There: {', '.join(known) or 'none'}."
             )
-        place = Place(place.host, known[0])
-    line = as_application(place.host, place.instance or "", command) if app_env else command
+        instance = known[0]
+    line = as_application(host, instance or "", command) if app_env else command
     wants = sys.stdin.isatty() and (command is None or sys.stdout.isatty())
-    _exit_like(_on_server(place.host, line, terminal=wants))
+    _exit_like(_on_server(host, line, terminal=wants))
 
 
 def eb_ssh(words: Annotated[list[str] | None, typer.Argument(metavar="USER@HOST WORDS")] = None) -> None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 ALL_LIMIT = 50.0
 """Seconds for all that a report does: within what clients wait for an answer."""
 
-FRESH_DISK = 2 * 2**30
-"""Bytes that a server needs on which nothing of ours lies yet."""
+FRESH_DISK = 2**30
+"""Bytes that a server needs on which nothing of ours lies yet: programs, and a layer beside its successor."""
 
 READY_DISK = 512 * 2**20
 """Bytes that one needs on which programs and layers lie already."""
