@@ -15,6 +15,7 @@ from beanpole.aws.gateway import Gateway
 from beanpole.aws.models import load_model
 from beanpole.balancer.pool import Health
 from beanpole.control.context import Control
+from beanpole.control.hosts import Hosts
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
 from beanpole.fleet.detached import DetachedAgent
@@ -25,6 +26,7 @@ from beanpole.fleet.local import ThisMachine
 from beanpole.fleet.pythons import installed_pythons
 from beanpole.fleet.servers.equipment import Equipment
 from beanpole.fleet.servers.place import ServerPlace
+from beanpole.fleet.servers.removal import Removal
 from beanpole.fleet.servers.servers import Servers
 from beanpole.fleet.servers.setup import Setup
 from beanpole.health.collector import Collector
@@ -39,6 +41,8 @@ from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
 from beanpole.reconcile.watch import Watch
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
+from beanpole.services.beanpole.hosts import HostCalls
+from beanpole.services.ec2 import Ec2
 from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.iam import Iam
@@ -123,12 +127,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     logs = Logs(control, fleet, loop)
     here = ControlPlane(str(home.root), api, f"http://{listen.address}:{listen.port}")
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
+    hosts = Hosts(control, servers, setup, Removal())
     handlers = elasticbeanstalk.handlers(control, collector, logs, objects)
     gateway = Gateway(
         services=[
             Service("elasticbeanstalk", load_model("elasticbeanstalk"), handlers),
-            Service("beanpole", load_model("beanpole"), ours.handlers()),
+            Service("beanpole", load_model("beanpole"), ours.handlers() | HostCalls(control, hosts, loop).handlers()),
             Iam(database, me.account).service(),
+            Ec2(database, me).service(),
         ],
         objects=objects,
         keys=key_of,

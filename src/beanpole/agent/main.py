@@ -1,5 +1,6 @@
 """The agent's program: `agent.pyz run --home DIR --socket PATH --store STORE --role instance|balancer [--address IP]
-[--user NAME]`. On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far ends of that.
+[--user NAME]`. On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far
+ends of that.
 
 One agent per home. It ends at SIGTERM; what it started goes on, and the next agent finds it again.
 Exit statuses: 2 wrong arguments, 3 another agent serves this home or socket, 4 the home cannot be read or written,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from beanpole.store.instances import Instance
 
 PATIENCE = 30.0
-"""Seconds for which an agent that does not answer may be starting anew."""
+"""Seconds for which an agent that does not answer may be starting anew; after that, what it does is unknown."""
 
 RETRY = 0.5
 """Seconds between tries."""
@@ -63,6 +63,7 @@ class ServerPlace:
     """The instances whose rows name a host, see `Place`."""
 
     shared_machine = False
+    patience = PATIENCE
 
     def __init__(self, database: Database, servers: Servers, blobs: Blobs, setup: Setup) -> None:
         self._database = database
@@ -162,7 +163,7 @@ class ServerPlace:
                 keep = {
                     "blob": {*blobs, *self._young(host_id)},
                     "layer": set(layers),
-                    "binary": self._setup.names(server),
+                    "binary": self._setup.binaries(server.machine or ""),
                 }
                 gone = [(kind, name) for kind, name in told if _KEY.fullmatch(name) and name not in keep[kind]]
                 if gone:
