@@ -63,9 +63,7 @@ class UnitSite(Site):
         self.bed = bed
         self.server = server
         self._runner = asyncio.Runner()
-        self._connection = Connection(
-            Address(server.address, server.user, server.port, server.key), server.host_key
-        )
+        self._connection = Connection(Address(server.address, server.user, server.port, server.key), server.host_key)
         self._channel = Channel(self._connection, PROGRAM)
 
     def sh(self, script: str, check: bool = True) -> str:
@@ -102,7 +100,9 @@ class UnitSite(Site):
         return self
 
     def kill(self) -> None:
-        self.sh(f"systemctl kill --signal=SIGKILL --kill-who=main {AGENT}; systemctl stop {AGENT}; systemctl reset-failed")
+        self.sh(
+            f"systemctl kill --signal=SIGKILL --kill-who=main {AGENT}; systemctl stop {AGENT}; systemctl reset-failed"
+        )
 
     def reboot(self, agent: bool) -> None:
         """Hard, as after a power cut; `agent`: its unit is enabled."""

@@ -21,7 +21,8 @@ Tell = Callable[[str, str], None]  # severity, what happened to the process
 
 @dataclass(frozen=True)
 class Order:
-    """One process that shall run. `proven`: from now on; `raised`: the likelier victim of a lack of memory."""
+    """One process that shall run. `proven`: it passed its checks once; `raised`: its release is not committed, so that
+    it is the likelier victim of a lack of memory."""
 
     release: str
     name: str

@@ -10,8 +10,8 @@ from typing import Iterable, Optional, Set
 
 from . import durable
 from .failure import JobFailure
-from .runner import Order
-from .unit_text import STAGE, Site, environment_text, staged, unit_text
+from .runner import STAGE, Order
+from .unit_text import Site, environment_text, staged, unit_text
 
 FOLDER = Path("/etc/systemd/system")
 WANTS = "multi-user.target.wants"

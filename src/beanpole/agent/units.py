@@ -20,10 +20,10 @@ from .fulldisk import is_full
 from .kernel import Identity, Kernel
 from .ownership import hand_over
 from .process import Exit, Process
-from .runner import SWEEP_SECONDS, Order, Tell
+from .runner import STAGE, SWEEP_SECONDS, Order, Tell
 from .systemd import Facts, Systemd
 from .unit_files import UnitFiles
-from .unit_text import RESTART_SECONDS, STAGE, STOP_SECONDS, unit_name
+from .unit_text import RESTART_SECONDS, STOP_SECONDS, unit_name
 
 NOTICE_SECONDS = 3.0  # for systemd to notice a death that the kernel has told us
 LOOK_SECONDS = 0.05  # between looks at a unit that is about to change
@@ -97,13 +97,15 @@ class Units:
             await self._systemd.stop(unit, SWEEP_SECONDS)  # what runs there follows another order
         try:
             self._files.write(unit, order)
+            if order.proven and not order.raised:
+                self._files.link(unit)
             await self._refresh(unit)
             started = await self._systemd.start(unit)
             facts = await self._systemd.show(unit)
         except BaseException:
             await asyncio.shield(self._systemd.stop(unit, SWEEP_SECONDS))
             raise
-        if not started and not facts.runs:
+        if not started and not facts.executed:
             await self._systemd.stop(unit, SWEEP_SECONDS)  # otherwise a proven one is tried for ever
             remedy = f"See `systemctl status {unit}` and `journalctl -u {unit}` on the instance."
             raise JobFailure(STAGE, f"systemd cannot start {unit}: {facts.cause}", remedy, order.command)
