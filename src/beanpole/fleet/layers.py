@@ -110,18 +110,6 @@ class Layer:
             "cache": str(self.cache),
         }
 
-    def server_arguments(self, *, target: str, python: str, uv: str, blobs: str) -> dict[str, Any]:
-        """The same for an agent on a server, where the wheels are among its blobs. All four are paths there."""
-        return {
-            "key": self.key,
-            "target": target,
-            "python": python,
-            "lock": self.lock,
-            "packages": [[wheel.file, wheel.sha256] for wheel in self.packages],
-            "blobs": blobs,
-            "uv": uv,
-        }
-
 
 @dataclass
 class _Run:
