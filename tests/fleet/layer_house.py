@@ -134,7 +134,8 @@ class House:
         builder: Builder | None = None,
     ) -> Layer:
         manifest = self.manifest({"requirements.txt": files} if isinstance(files, str) else files)
-        release = FakeRelease(self.layers.key(self.requirements(manifest), PYTHON), kind.minor if kind else PYTHON)
+        python = kind.minor if kind is not None else PYTHON
+        release = FakeRelease(self.layers.key(self.requirements(manifest), python), python)
         return await self.layers.ready(release, manifest, say, kind, builder)
 
     async def refused(
