@@ -159,12 +159,12 @@ class ServerPlace:
         with _agent_errors(server):
             async with server.preparing, server.sending:
                 told = done(server.name, await server.script("listing", str(YOUNG), limit=LOOK_LIMIT))
-                keep = {
-                    "blob": {*blobs, *self._young(host_id)},
-                    "layer": set(layers),
-                    "binary": self._setup.names(server),
-                }
-                gone = [(kind, name) for kind, name in told if _KEY.fullmatch(name) and name not in keep[kind]]
+                keep = {"blob": {*blobs, *self._young(host_id)}, "layer": set(layers)}
+                if server.machine is not None:
+                    keep["binary"] = self._setup.binaries(server.machine)
+                gone = [
+                    (kind, name) for kind, name in told if _KEY.fullmatch(name) and name not in keep.get(kind, {name})
+                ]
                 if gone:
                     data = "".join(f"{kind} {name}\n" for kind, name in gone).encode()
                     done(server.name, await server.feed("prune", data=data, limit=LOOK_LIMIT))
