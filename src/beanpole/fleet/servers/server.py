@@ -32,8 +32,8 @@ ROOT = "root"
 class Server:
     """`store`: the identity of the control plane, which its agents hear.
 
-    Who makes the server ready holds `preparing` meanwhile, who sends files `sending`. `machine` is its architecture, once
-    it was made ready.
+    Who makes the server ready holds `preparing`, who sends files `sending`. `machine` is its architecture, as soon as it
+    was made ready.
     """
 
     def __init__(self, host: Host, store: str) -> None:
