@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from asyncio.subprocess import DEVNULL
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,14 +27,26 @@ class Here:
 
     address = SimpleNamespace(host="127.0.0.1")
 
+    def __init__(self) -> None:
+        self.children: list[asyncio.subprocess.Process] = []
+
     async def process(self, words: tuple[str, ...]) -> Any:
-        child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-        return SimpleNamespace(stdout=child.stdout, close=lambda: child.returncode is None and child.kill())
+        child = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE, stderr=DEVNULL)
+        self.children.append(child)
+        return SimpleNamespace(stdout=child.stdout, close=lambda: None)
 
 
 def reached(facts: Facts, port: int) -> str | None:
-    here: Any = Here()
-    return asyncio.run(reach(here, facts, port))
+    """What was found; what was started to find it has ended by itself."""
+
+    async def run() -> str | None:
+        here: Any = Here()
+        found = await reach(here, facts, port)
+        for child in here.children:
+            await asyncio.wait_for(child.wait(), 20)
+        return found
+
+    return asyncio.run(run())
 
 
 @pytest.fixture
