@@ -156,7 +156,8 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
 def _audit(database: Database, call: Call, outcome: str) -> None:
     if call.operation.startswith(_LOOKING):
         return
-    subject = call.params.get("EnvironmentName") or call.params.get("ApplicationName") or call.params.get("Key") or ""
+    given = (call.params.get(name) for name in ("EnvironmentName", "ApplicationName", "Key", "Name"))
+    subject = next(filter(None, given), "")
     audit.record(
         database,
         user=call.caller.user,
