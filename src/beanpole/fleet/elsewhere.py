@@ -11,8 +11,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from beanpole.fleet.archive import build_requirements, name_of
 from beanpole.fleet.packages import LayerError
-from beanpole.platforms import lock, source
+from beanpole.platforms import lock
 from beanpole.platforms.kind import is_wheel
 from beanpole.platforms.requirements import Requirements, canonical
 
@@ -101,7 +102,7 @@ class Elsewhere:
     async def _from_archive(
         self, resolved: Lock, archive: Path, folder: Path, room: Path, say: Callable[[str], None]
     ) -> Path:
-        name, version = source.name_of(archive.name)
+        name, version = name_of(archive.name)
         _make(room)
         try:
             wheel = await self._build_here(resolved, str(archive), name, room, folder, say)
@@ -141,7 +142,7 @@ class Elsewhere:
         self, resolved: Lock, archive: Path, folder: Path, room: Path, say: Callable[[str], None]
     ) -> tuple[Path, ...]:
         """Wheels of what the build needs, for the kind. None of these is itself built elsewhere."""
-        wanted = await asyncio.to_thread(source.build_requirements, archive)
+        wanted = await asyncio.to_thread(build_requirements, archive)
         if not wanted:
             return ()
         text = "".join(f"{line}\n" for line in (*resolved.options, *wanted))

@@ -20,6 +20,7 @@ from beanpole.fleet.servers import layout
 from beanpole.fleet.servers.channel import SUDO
 from beanpole.fleet.servers.failure import ConnectionFailed
 from beanpole.fleet.servers.transfer import TransferFailed
+from beanpole.platforms import failure
 from beanpole.platforms.kind import is_wheel
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class ServerBuilder:
             raise BuildFailed(f"{self._server.name}: {problem.cause}", problem.remedy) from problem
         lines = ran.stderr.decode(errors="replace").splitlines()[-LAST_LINES:]
         if ran.status != 0:
-            said = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-            raise BuildFailed(f"on {self._server.name}, {said}", self._remedy(lines), lines)
+            cause = failure.explain(lines, [source.name]).cause
+            raise BuildFailed(f"on {self._server.name}: {cause}", self._remedy(lines), lines)
         return await asyncio.to_thread(self._unpack, ran.stdout, into)
 
     async def _run(self, archive: str, files: list[tuple[str, str]]) -> Ran:

@@ -22,7 +22,7 @@ done
 
 # What the build prints goes to stderr; stdout is for the wheel. /tmp is the unit's own, and goes with it.
 build='
-"$1" build --wheel --quiet --no-config --offline --no-index --find-links "$2/tools" --python "$3" --out-dir /tmp/out "$2/$4" >&2
+"$1" build --wheel --no-config --offline --no-index --find-links "$2/tools" --python "$3" --out-dir /tmp/out "$2/$4" >&2
 cd /tmp/out
 exec tar -cf - *.whl
 '

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beanpole.platforms.source import build_requirements, name_of
+from beanpole.fleet.archive import build_requirements, name_of
 
 
 @pytest.mark.parametrize(
