@@ -219,23 +219,27 @@ class Supervisor:
             entry.process = await self._runner.adopt(entry)
             if entry.process is not None:
                 entry.identity, entry.state = entry.process.identity, RUNNING
-                if entry.port is not None:
-                    self.ports.hold(entry.port)
-            elif entry.port is not None and not self.reserve(entry.port):
-                entry.port = None
-            self._guard(self._table.add(entry))
+            if entry.port is not None:
+                self.ports.hold(entry.port)
+            self._guard(self._table.add(entry), fresh=True)
 
     def _address_of(self, name: str) -> Optional[str]:
         """Where a process listens of which nothing better is known."""
         return self._address if name == "web" else None
 
-    def _guard(self, entry: Entry, begun: bool = False) -> None:
-        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun))
+    def _guard(self, entry: Entry, begun: bool = False, fresh: bool = False) -> None:
+        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun, fresh))
 
-    async def _guarding(self, entry: Entry, begun: bool) -> None:
-        """Starts it whenever it does not run, as long as it is wanted and proven. `begun`: it ran when last seen."""
+    async def _guarding(self, entry: Entry, begun: bool, fresh: bool) -> None:
+        """Starts it whenever it does not run, as long as it is wanted and proven.
+
+        `begun`: it ran when last seen; `fresh`: it did so in another boot, and its port may be another's by now.
+        """
         if entry.process is None:
             await self._again(entry, None, begun)
+        if fresh and entry.process is None and entry.port is not None and not self.reserve(entry.port):
+            self.ports.release(entry.port)
+            entry.port = None
         while entry.wanted:
             if entry.process is None:
                 try:

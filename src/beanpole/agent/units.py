@@ -27,7 +27,7 @@ from .unit_text import RESTART_SECONDS, STOP_SECONDS, unit_name
 
 NOTICE_SECONDS = 3.0  # for systemd to notice a death that the kernel has told us
 LOOK_SECONDS = 0.05  # between looks at a unit that is about to change
-HALT_SECONDS = 2.0  # between looks at one that somebody stopped
+HALT_SECONDS = 5.0  # between looks at one that somebody stopped
 PATIENCE = 10.0  # seconds by which systemd's own SIGKILL is later than ours
 LOG_MODE = 0o660  # a program may open its /dev/stdout, which needs more than having it
 
@@ -183,6 +183,7 @@ class Units:
         killed = await self._systemd.stop(unit, grace)
         if process is not None:
             await process.wait(NOTICE_SECONDS)
+        await self._systemd.reset_failed([unit])  # whoever ended it knows, and nobody need be alarmed
         return killed
 
     async def forget(self, entries: Sequence[Entry]) -> None:
