@@ -371,6 +371,8 @@ def test_a_shutdown_leaves_nothing(site: UnitSite) -> None:
     eventually("the agent ends", lambda: site.sh(f"systemctl is-active {AGENT}", check=False) == "inactive")
     site.sh(f"systemctl disable {AGENT} 2>&1; rm -r {UNITS}/{AGENT} /var/lib/beanpole /run/beanpole; userdel {USER}")
     site.sh("systemctl daemon-reload")
+    site.hang_up()
+    eventually("it has ended", lambda: site.sh("pgrep -f 'agent.pyz stdi[o]'", check=False) == "")
     assert traces(site.bed, site.server.name) == []
     assert site.sh(f"find /etc/systemd /run/systemd -name '*{INSTANCE}*'") == ""
 
