@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,22 +93,27 @@ ODD = {
 
 
 def test_an_environment_arrives_exactly(site: UnitSite) -> None:
-    dump = "import os, sys; sys.stdout.write(repr(dict(os.environ)))"
-    line = f'python3 -S -c "{dump}" > seen; exec python3 -S web.py "100% \\$HOME"'
-    prepared(site, "r1", {"web": line}, environment=ODD)
+    # The shell's own, because some shells do not hand on variables with names that are none to them.
+    prepared(site, "r1", {"web": 'cat /proc/$$/environ > seen; exec python3 -S web.py "100% \\$HOME"'}, environment=ODD)
     run_web(site, "r1")
 
-    seen = eval(site.sh(f"cat {HOME}/releases/r1/app/seen"))
+    data = base64.b64decode(site.sh(f"base64 {HOME}/releases/r1/app/seen"))
+    pairs = (os.fsdecode(each).partition("=") for each in data.removesuffix(b"\0").split(b"\0"))
+    seen = {name: value for name, _, value in pairs}
 
-    mark = seen.pop("BEANPOLE_PROCESS")
-    assert mark.startswith(json.loads(site.sh(f"cat {HOME}/home.json"))["id"])
-    port = seen.pop("PORT")
-    assert port == str(site.process("r1")["port"])
-    path = seen.pop("PATH")
-    assert "/usr/bin" in path
-    seen.pop("PWD", None), seen.pop("OLDPWD", None), seen.pop("SHLVL", None), seen.pop("_", None)  # the shell's own
-    ours = {"HOME": f"{HOME}/home", "LOGNAME": USER, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-    assert seen == {**ours, "BEANPOLE_ADDRESS": "127.0.0.7", **ODD}
+    ours = {
+        "BEANPOLE_ADDRESS": "127.0.0.7",
+        "BEANPOLE_PROCESS": seen["BEANPOLE_PROCESS"],
+        "HOME": f"{HOME}/home",
+        "LANG": "C.UTF-8",
+        "LOGNAME": USER,
+        "PATH": seen["PATH"],
+        "PORT": str(site.process("r1")["port"]),
+        "PYTHONUNBUFFERED": "1",
+    }
+    assert seen == {**ours, **ODD}
+    assert seen["BEANPOLE_PROCESS"].startswith(json.loads(site.sh(f"cat {HOME}/home.json"))["id"])
+    assert "/usr/bin" in seen["PATH"].split(":")
     command = site.sh(f"tr '\\0' '\\n' < /proc/{site.process('r1')['pid']}/cmdline")
     assert command.splitlines()[-1] == "100% $HOME"
 
@@ -126,7 +133,8 @@ def test_secrets_are_roots_and_what_is_the_users_is_in_its_folders(site: UnitSit
         {"name": "build", "command": "mkdir -p made/deep && touch made/deep/file && ln -s /etc/shadow made/link && "
          "mkdir -p ~/.cache && touch ~/.cache/file"},
     ])  # fmt: skip
-    prepared(site, "r1", environment={"KEY": "s3cret", "AGAIN": "1"})
+    lines = [{"name": "web", "command": "python3 -S web.py"}]
+    site.job("prepare", release="r1", processes=lines, environment={"KEY": "s3cret"}, layer=None)
     pid = run_web(site, "r1")["pid"]
 
     app = f"{HOME}/releases/r1/app"
@@ -363,6 +371,8 @@ def test_a_shutdown_leaves_nothing(site: UnitSite) -> None:
     eventually("the agent ends", lambda: site.sh(f"systemctl is-active {AGENT}", check=False) == "inactive")
     site.sh(f"systemctl disable {AGENT} 2>&1; rm -r {UNITS}/{AGENT} /var/lib/beanpole /run/beanpole; userdel {USER}")
     site.sh("systemctl daemon-reload")
+    site.hang_up()
+    eventually("it has ended", lambda: site.sh("pgrep -f 'agent.pyz stdi[o]'", check=False) == "")
     assert traces(site.bed, site.server.name) == []
     assert site.sh(f"find /etc/systemd /run/systemd -name '*{INSTANCE}*'") == ""
 
@@ -398,3 +408,50 @@ def test_a_process_that_dies_every_second_is_not_told_every_second(site: UnitSit
     told = [each for each in site.events() if "dies of release r1 ended" in each["message"]]
     assert 2 <= len(told) <= 5
     assert "(exit status 3)" in told[0]["message"]
+
+
+def kill_agent_when(site: UnitSite, condition: str) -> None:
+    """kill -9 for the agent that runs now, as soon as the shell finds that condition true."""
+    pid = site.show(AGENT, "MainPID")[0]
+    script = f"until {condition}; do :; done; kill -9 {pid}"
+    site.sh(f"timeout 120 sh -c '{script}' < /dev/null > /dev/null 2>&1 &")
+
+
+@pytest.mark.parametrize(
+    ("kind", "condition"),
+    [
+        ("start", "test -e {home}/units/{unit}.env"),
+        ("start", "test -e {units}/{unit}"),
+        ("start", "test -e {home}/releases/r2/app/began"),
+        ("start", "grep -q Restart=always {units}/{unit}"),
+        ("commit", "test ! -e {units}/multi-user.target.wants/{old}"),
+        ("commit", 'test "$(readlink {home}/current)" = releases/r2'),
+        ("commit", "test -e {units}/multi-user.target.wants/{unit}"),
+    ],
+)
+def test_an_agent_that_is_killed_at_any_moment_is_replaced_and_the_job_done(
+    site: UnitSite, kind: str, condition: str
+) -> None:
+    before = deployed(site)
+    prepared(site, "r2", {"web": "touch began; exec python3 -S web.py"}, environment={"BODY": "second"})
+    arguments: dict[str, Any] = {"release": "r2"}
+    if kind == "start":
+        arguments.update(health=HEALTH, deadline=60, fixed_port=None)
+    else:
+        run_web(site, "r2")
+        arguments.update(keep=["r1"])
+    places = {"home": HOME, "units": UNITS, "unit": site.unit("r2"), "old": site.unit("r1")}
+    kill_agent_when(site, condition.format(**places))
+    key = site.put(kind, **arguments)
+    eventually("the agent is dead", lambda: site.sh(f"systemctl is-active {AGENT}", check=False) == "failed")
+
+    site.start()
+    site.job(kind, job_key=key, **arguments)
+
+    assert site.process("r1")["pid"] == before["pid"]
+    second = site.process("r2")
+    assert (second["state"], site.answer(second["port"])) == ("running", "second")
+    assert site.sh("pgrep -cf 'web.py'") == "2"
+    enabled = {release: site.show(site.unit(release), "UnitFileState")[0] for release in ("r1", "r2")}
+    target = "r1" if kind == "start" else "r2"
+    assert enabled == {release: "enabled" if release == target else "disabled" for release in ("r1", "r2")}

@@ -27,7 +27,7 @@ from .unit_text import RESTART_SECONDS, STOP_SECONDS, unit_name
 
 NOTICE_SECONDS = 3.0  # for systemd to notice a death that the kernel has told us
 LOOK_SECONDS = 0.05  # between looks at a unit that is about to change
-HALT_SECONDS = 2.0  # between looks at one that somebody stopped
+HALT_SECONDS = 5.0  # between looks at one that somebody stopped
 PATIENCE = 10.0  # seconds by which systemd's own SIGKILL is later than ours
 LOG_MODE = 0o660  # a program may open its /dev/stdout, which needs more than having it
 
@@ -114,28 +114,29 @@ class Units:
         return process
 
     async def adopt(self, entry: Entry) -> Optional[Process]:
-        return self._found(entry, await self._systemd.show(self._unit(entry)))
+        unit = self._unit(entry)
+        facts = await self._systemd.show(unit)
+        if not (entry.proven or facts.runs or facts.at_rest):
+            await self._systemd.stop(unit, SWEEP_SECONDS)  # nobody would be there when its start has ended
+        return self._found(entry, facts)
 
     async def prove(self, entry: Entry) -> None:
         unit = self._unit(entry)
         self._files.restage(unit, proven=True)
         await self._refresh(unit)
 
-    async def boot(self, release: str, entries: Sequence[Entry]) -> None:
-        units = [self._unit(entry) for entry in entries if entry.release == release]
-        stale = False
-        for unit in filter(self._files.exists, units):
+    async def unboot(self, kept: Sequence[Entry]) -> None:
+        self._files.unlink(self._files.linked() - {self._unit(entry) for entry in kept})
+
+    async def boot(self, entries: Sequence[Entry]) -> None:
+        linked = self._files.linked()
+        units = [unit for unit in map(self._unit, entries) if self._files.exists(unit)]
+        for unit in units:
             self._files.restage(unit, raised=False)
-            if unit not in self._files.linked():
-                self._files.link(unit)
-                stale = True
-            stale = stale or (await self._systemd.show(unit)).stale
+            self._files.link(unit)
+        stale = [unit for unit in units if unit not in linked or (await self._systemd.show(unit)).stale]
         if stale:
             await self._systemd.reload()
-
-    async def unboot(self, release: Optional[str], entries: Sequence[Entry]) -> None:
-        kept = {self._unit(entry) for entry in entries if entry.release == release}
-        self._files.unlink(self._files.linked() - kept)
 
     async def clear(self, entry: Entry, process: Process) -> None:
         if not (entry.wanted and entry.proven):  # otherwise systemd clears it, and starts it again
@@ -182,6 +183,7 @@ class Units:
         killed = await self._systemd.stop(unit, grace)
         if process is not None:
             await process.wait(NOTICE_SECONDS)
+        await self._systemd.reset_failed([unit])  # whoever ended it knows, and nobody need be alarmed
         return killed
 
     async def forget(self, entries: Sequence[Entry]) -> None:
