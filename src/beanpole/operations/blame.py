@@ -2,6 +2,7 @@
 
 OperationEnded
 ├── StepFailed         a step did not do what it promises; carries a Blame
+│   └── StepUnknown    nobody knows what it did: the instance does not answer
 ├── Aborted            somebody asked for it
 └── DeadlinePassed     the operation took longer than it may
 """
@@ -42,6 +43,10 @@ class OperationEnded(Exception):
 
 
 class StepFailed(OperationEnded):
+    pass
+
+
+class StepUnknown(StepFailed):
     pass
 
 

@@ -71,6 +71,10 @@ class Register(Step, frozen=True, kw_only=True, tag=True):
     """The balancer learns how the settings want these instances checked. No instance is touched."""
 
 
+class Exclude(Step, frozen=True, kw_only=True, tag=True):
+    """No new requests to these instances, which cannot be reached. Nothing is asked of them."""
+
+
 class Leave(Step, frozen=True, kw_only=True, tag=True):
     """No new requests to these instances; wait until they have none, or the drain deadline is over."""
 
@@ -79,7 +83,21 @@ class Terminate(Step, frozen=True, kw_only=True, tag=True):
     """Stop everything on the instances and remove them."""
 
 
-AnyStep = Preflight | Launch | Fetch | Once | Prepare | Activate | Gate | Finish | Drain | Register | Leave | Terminate
+AnyStep = (
+    Preflight
+    | Launch
+    | Fetch
+    | Once
+    | Prepare
+    | Activate
+    | Gate
+    | Finish
+    | Drain
+    | Register
+    | Exclude
+    | Leave
+    | Terminate
+)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

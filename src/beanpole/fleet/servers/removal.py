@@ -8,6 +8,7 @@ from beanpole.fleet.servers.failure import HeldByAnother
 from beanpole.fleet.servers.scripts import done
 
 if TYPE_CHECKING:
+    from beanpole.fleet.place import Progressed
     from beanpole.fleet.servers.server import Server
 
 LIMIT = 300.0
@@ -38,3 +39,11 @@ async def _remove(server: Server, verb: str, force: bool) -> None:
         if told == "held":
             raise HeldByAnother(server.name, *(*rest, "", "")[:2])
     server.machine = None
+
+
+class Removal:
+    """How a server is given back, for whoever asks with a yes or no: see `purge` and `leave`."""
+
+    async def remove(self, server: Server, *, purge: bool, on_progress: Progressed) -> None:
+        on_progress("removing what is ours" if purge else "removing Beanpole, not the applications", 0, 0)
+        await _remove(server, "purge" if purge else "leave", False)

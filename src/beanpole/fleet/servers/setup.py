@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from beanpole.fleet.agent_client import PROTOCOL, AgentClient, AgentUnreachable
-from beanpole.fleet.servers import facts, layout
+from beanpole.fleet.servers import facts, layout, reading
 from beanpole.fleet.servers.agent_unit import AgentUnit
 from beanpole.fleet.servers.failure import AgentTooNew, HeldByAnother, ProgramsMissing, SetupFailed
 from beanpole.fleet.servers.scripts import done
@@ -174,8 +174,8 @@ class Setup:
         else:
             ran = await server.connection.run_script(facts.script(), limit=SCRIPT_LIMIT)
             try:
-                seen = facts.parse(ran.stdout.decode("utf-8", "replace"))
-            except facts.FactsUnreadable as error:
+                seen = reading.parse(ran.stdout.decode("utf-8", "replace"))
+            except reading.FactsUnreadable as error:
                 raise SetupFailed(f"{server.name}: {error}", "Look at the user's shell there.") from error
         python = agent_python(seen)
         if python is None:

@@ -12,8 +12,10 @@ import msgspec
 
 from beanpole.balancer.lint import lint
 from beanpole.balancer.pool import Pool
+from beanpole.operations.blame import StepUnknown
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
+from beanpole.operations.steps.turn import take_turn
 from beanpole.platforms.procfile import WEB
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
@@ -37,20 +39,22 @@ DEPLOYMENT = "beanpole:deployment"
 async def activate(work: Work) -> dict[str, Any]:
     digest = work.release.digest
     _refuse_bad_check(work)
-    if getattr(work.step, "stop_first", False) and not await _runs(work, digest):
+    stop_first = getattr(work.step, "stop_first", False) or work.alone
+    if stop_first and not await _runs(work, digest):
         # The agent stops the old one when it starts this one, and starts it again when no verdict comes.
+        if work.alone:
+            await take_turn(work, keep=digest)
         await leave(work, keep=digest)
     work.progress("starting")
     arguments = start_arguments(work)
     started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
     health = msgspec.json.encode(health_check(work.settings)).decode()
+    endpoint = Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
     with work.writing() as db:
-        instances.put_endpoint(
-            db, Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
-        )
-    await work.parts.edge.apply()
+        instances.put_endpoint(db, endpoint)
+    await work.parts.edge.apply(work.instance)
     work.progress("waiting for the balancer to find it healthy")
-    if not await work.parts.edge.healthy(work.environment.id, started["address"], started["port"], EDGE_TIMEOUT):
+    if not await work.parts.edge.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
         raise work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
@@ -58,7 +62,7 @@ async def activate(work: Work) -> dict[str, Any]:
         )
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return {"address": started["address"], "port": started["port"], "seconds": started.get("seconds")}
 
 
@@ -93,11 +97,14 @@ async def register(work: Work) -> dict[str, Any]:
     """Nobody is checked in a new way that would take it out of rotation: the agent tries the check first."""
     _refuse_bad_check(work)
     if work.phase == "forward":
-        await gate(work)
+        try:
+            await gate(work)
+        except StepUnknown as silence:
+            work.say(f"{silence.blame.line()} It is checked as the others are.", "WARN")
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return {}
 
 
@@ -124,5 +131,6 @@ def start_arguments(work: Work) -> dict[str, Any]:
         "deadline": work.settings.seconds(DEPLOYMENT, "StartTimeout"),
         "fixed_port": work.release.content.fixed_port,
         "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),
+        "stop_first": work.alone,
         "verdict": gate_limit(work) + VERDICT_RESERVE,
     }

@@ -1,10 +1,15 @@
-"""Preflight: is there room for the release beside the running one? Changes nothing."""
+"""Preflight: is there room for the release beside the running one? Changes nothing.
+
+A server of its own that has no memory for both runs them one after the other: the other instances serve meanwhile.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from beanpole.operations.steps.arrive import manifest_of
+from beanpole.operations.steps.turn import others_needed
+from beanpole.store import instances
 
 if TYPE_CHECKING:
     from beanpole.operations.work import Work
@@ -20,36 +25,48 @@ MEMORY_RESERVE = 64 * 2**20
 
 
 async def preflight(work: Work) -> dict[str, Any]:
+    """`alone` in the result: why both releases cannot run at once there."""
     facts = await work.job("preflight", {}, TIMEOUT)
-    problem = lacking(
-        facts, manifest_of(work).size, together(work), stop_first=work.release.content.stop_first is not None
-    )
-    if problem is not None:
-        raise work.failed(*problem)
-    return {name: facts.get(name) for name in ("disk_free", "memory_available", "rss")}
-
-
-def together(work: Work) -> int:
-    """How many instances share the memory that each of them reports."""
-    return len(work.step.slots) if work.parts.fleet.place(work.instance).shared_machine else 1
-
-
-def lacking(facts: dict[str, Any], bundle: int, instances: int, *, stop_first: bool) -> tuple[str, str] | None:
-    """Cause and remedy when the release has no room; None when it has. Sizes in bytes."""
-    disk = bundle * instances + DISK_RESERVE
+    shared = work.parts.fleet.place(work.instance).shared_machine
+    together = len(work.step.slots) if shared else 1  # how many instances share the memory that each of them reports
+    disk = manifest_of(work).size * together + DISK_RESERVE
     if facts["disk_free"] < disk:
-        return (
+        raise work.failed(
             f"the disk has {_mb(facts['disk_free'])} free and the release needs {_mb(disk)}",
             "Free some space, or lower beanpole:deployment KeepReleases.",
         )
-    memory = 0 if stop_first else (facts.get("rss") or 0) * instances + MEMORY_RESERVE
-    if facts["memory_available"] < memory:
-        return (
-            f"{_mb(facts['memory_available'])} of memory are available and starting the new release beside the "
-            f"running one needs {_mb(memory)}",
-            "Free some memory, or deploy in smaller batches.",
+    found = {name: facts.get(name) for name in ("disk_free", "memory_available", "rss")}
+    narrow = short_of_memory(facts, together) if work.release.content.stop_first is None else None
+    if narrow is None:
+        return found
+    if shared:
+        raise work.failed(narrow, "Free some memory, or deploy in smaller batches.")
+    _consent(work, narrow)
+    work.say(f"[Instance: {work.instance}] Stop-first: {narrow}.", "WARN")
+    return found | {"alone": narrow}
+
+
+def short_of_memory(facts: dict[str, Any], together: int) -> str | None:
+    """Why so many instances cannot run both releases at once; None when they can."""
+    needed = (facts.get("rss") or 0) * together + MEMORY_RESERVE
+    if facts["memory_available"] >= needed:
+        return None
+    return (
+        f"{_mb(facts['memory_available'])} of memory are available and starting the new release beside the running one "
+        f"needs {_mb(needed)}"
+    )
+
+
+def _consent(work: Work, narrow: str) -> None:
+    """Where nobody else serves meanwhile, requests will fail, to which somebody has to agree beforehand."""
+    with work.parts.database.read() as db:
+        fleet = len(instances.listed(db, work.environment.id))
+    if others_needed(fleet) == 0 and not work.settings.boolean("beanpole:deployment", "AllowDowntime"):
+        raise work.failed(
+            narrow,
+            "Free some memory, add a second instance, or agree that requests fail for a moment: `beanpole deploy "
+            "--allow-downtime`, or the option beanpole:deployment AllowDowntime.",
         )
-    return None
 
 
 def _mb(size: int) -> str:
