@@ -22,7 +22,7 @@ def test_the_row_says_where_an_instance_lives(tmp_path: Path) -> None:
             db, Environment("e-1", "shop", "a", None, None, "WebServer", "p", "Ready", "Ok", "[]", 1, "v", 1, 0, 0)
         )
         instances.add(db, Instance("i-1", "e-1", "running", "127.0.0.2", None, 0))
-        instances.add(db, Instance("i-2", "e-1", "running", "127.0.0.3", None, 0, "h-1"))
+        instances.add(db, Instance("i-2", "e-1", "running", "127.0.0.3", None, 0, host="h-1"))
     fleet = Fleet(database, cast(Any, "here"), cast(Any, "there"))
     assert (fleet.place("i-1"), fleet.place("i-2")) == ("here", "there")
     with pytest.raises(AgentUnreachable, match="no instance 'i-3'"):
