@@ -57,7 +57,7 @@ class Outfit:
 
     def add(self, instance_id: str, host: Host) -> str:
         with self.database.write() as db:
-            new = Instance(instance_id, "e-1", "running", "127.1.2.3", None, 0, f"h-{host.name}")
+            new = Instance(instance_id, "e-1", "running", "127.1.2.3", None, 0, host=f"h-{host.name}")
             instances.add(db, new)
         return instance_id
 

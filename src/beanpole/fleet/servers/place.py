@@ -54,9 +54,6 @@ END_LIMIT = 30.0
 LOOK_LIMIT = 60.0
 """Seconds for a server to say which blobs it has, or to remove some."""
 
-SENDERS = 4
-"""Transfers at the same time: each compresses and encrypts on a core of its own."""
-
 YOUNG = 60
 """Minutes for which nothing is pruned: an operation may have brought it that the caller of `prune` knew nothing of."""
 
@@ -77,7 +74,6 @@ class ServerPlace:
         self._blobs = blobs
         self._setup = setup
         self._homes: dict[str, tuple[str, str]] = {}
-        self._senders = asyncio.Semaphore(SENDERS)
         self._brought: dict[str, dict[str, float]] = {}
 
     async def launch(self, instance_id: str) -> None:
@@ -139,8 +135,7 @@ class ServerPlace:
                 missing = {digest for word, digest in told if word == "missing"} & set(wanted)
                 if missing:
                     files = await asyncio.to_thread(self._files, [digest for digest in wanted if digest in missing])
-                    async with self._senders:
-                        await server.deliver(files, lambda sent, total, _: on_progress("sending files", sent, total))
+                    await server.deliver(files, lambda sent, total, _: on_progress("sending files", sent, total))
         return layout.BLOBS
 
     def kind(self, instance_id: str, python: str) -> Kind:
