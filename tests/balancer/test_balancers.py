@@ -40,7 +40,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def load_on(fleet: SmallFleet, **more: Any) -> Load:
-    return Load(Settings(port=fleet.port, host=HOST, rate=100, path="/slow?s=0.02", **more))
+    return Load(Settings(port=fleet.port, host=HOST, rate=50, path="/slow?s=0.02", **more))
 
 
 def assert_nothing_failed(report: Report) -> None:
@@ -311,6 +311,27 @@ def test_a_server_may_have_an_ipv6_address() -> None:
     asyncio.run(run())
 
 
+def test_balancers_of_others_have_the_time_to_hear_that_a_server_leaves() -> None:
+    async def run() -> None:
+        async with small_fleet(2) as fleet:
+            environment = fleet.environment()
+            there = [fleet.instance(environment, host) for host in fleet.servers]
+            for each in there:
+                await fleet.serve(each, "1")
+            one, two = fleet.servers.values()
+            assert (await fleet.get(port=one.port))[0] == 200
+            await until(lambda: _counted(fleet, environment))
+            leaving = asyncio.create_task(fleet.leave(there[0], seconds=3.0))
+            for _ in range(50):
+                assert await fleet.get("www.example.com", one.port) == (200, "1")
+            assert not leaving.done()
+            assert await leaving == 0
+            assert await fleet.leave(there[1], seconds=3600.0) == 0, "nobody else sends to this one"
+            assert two.key not in (await fleet.edge())["pools"][environment]
+
+    asyncio.run(run())
+
+
 def test_readiness_says_that_the_server_leaves_as_long_as_requests_end() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -338,6 +359,10 @@ def test_readiness_says_that_the_server_leaves_as_long_as_requests_end() -> None
             assert_nothing_failed(load.report())
 
     asyncio.run(run())
+
+
+async def _counted(fleet: SmallFleet, environment: str) -> bool:
+    return (await fleet.balancers.totals(environment))["requests"] > 0
 
 
 async def _is(answer: Any, status: int) -> bool:

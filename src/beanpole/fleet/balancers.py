@@ -158,7 +158,9 @@ class Balancers:
     async def idle(self, environment_id: str, endpoint: Endpoint, seconds: float) -> int:
         """Wait until the endpoint has no request, so many seconds at most; the number of those that it still has.
 
-        When the environment leaves the server wholly, the edge must have no request there either. TROUBLE.
+        When the environment leaves the server wholly, the edge must have no request there either. And if requests came
+        to the server that did not come through the edge, all of the time is waited for: whoever sent them hears of it
+        at the readiness path, when they ask the next time, and may send some until then. TROUBLE.
         """
         limit = asyncio.get_running_loop().time() + seconds
         key = pools.Endpoint(endpoint.address, endpoint.port).key
@@ -166,15 +168,18 @@ class Balancers:
         proxy = self._proxies.get(host or "")
         asked = [(proxy or self._edge, key)]
         site = self._scene.sites.get(environment_id)
-        server = self._server(host) if host is not None else None
-        if proxy is not None and server is not None and not (site is not None and site.serves_on(host)):
-            asked.append((self._edge, server.key))
+        stranger = False
+        if host is not None and proxy is not None and not (site is not None and site.serves_on(host)):
+            if (server := self._server(host)) is not None:
+                asked.append((self._edge, server.key))
+            counted = await proxy.requests(int(self._database.clock()))
+            stranger = counted["totals"].get(environment_id, {}).get("requests", 0) > 0
         calm = 0
         while True:
             views = [(await one.look(), name) for one, name in asked]
             active = [int(view.get(environment_id, {}).get(name, {}).get("active", 0)) for view, name in views]
             calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
-            if calm >= SETTLED:
+            if calm >= SETTLED and not stranger:
                 return 0
             if asyncio.get_running_loop().time() > limit:
                 return max(active)
@@ -183,7 +188,7 @@ class Balancers:
     async def view(self) -> dict[str, Any]:
         """Endpoints by environment id and `address:port`, each with "healthy", "active" (requests) and "state".
 
-        "healthy" is None where the proxy of the server does not say. Nothing is started. TROUBLE when the edge does not say.
+        "healthy" is None where the proxy of the server does not say. Nothing is started. TROUBLE if the edge is mute.
         """
         scene = self._scene
         used = {host for site in scene.sites.values() for host in site.hosts}
@@ -343,7 +348,7 @@ class Balancers:
         for each in live:
             mine = by_environment[each.id]
             seats = tuple(
-                Seat(member.id, one.address, one.port, one.state, _check(checks, one.health), member.host)
+                Seat(member.id, one.address, one.port, one.state, _check(checks, one.health), member.host, one.since)
                 for member in mine
                 for one in endpoints[member.id]
             )
