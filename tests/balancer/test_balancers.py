@@ -15,6 +15,7 @@ from small_fleet import HOST, SmallFleet, small_fleet
 from beanpole.balancer.pool import readiness_path
 from beanpole.fleet import addresses
 from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.proxy import BalancerRefused
 from load import Load, Report, Settings
 
 pytestmark = pytest.mark.slow
@@ -160,6 +161,23 @@ def test_one_server_that_cannot_be_reached_holds_up_nobody_else_and_is_told_late
             await fleet.balancers.keep_alive()
             await until(lambda: _differs(server.told(), told))
             assert {seen["healthy"] for seen in (await fleet.balancers.view())[environment].values()} != {None}
+
+    asyncio.run(run())
+
+
+def test_a_port_that_is_taken_on_a_server_is_told_to_those_whom_it_concerns() -> None:
+    async def run() -> None:
+        async with small_fleet(1) as fleet:
+            environment, server = fleet.environment(), fleet.servers["h-1"]
+            taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", server.port)
+            instance = fleet.instance(environment, "h-1")
+            cause = f"the proxy of h-1: port {server.port} on 0.0.0.0 is taken by process .* Stop it there, or choose"
+            with pytest.raises(BalancerRefused, match=cause):
+                await fleet.balancers.apply(instance)
+            await fleet.balancers.apply()
+            taken.close()
+            await fleet.serve(instance, "1")
+            assert await fleet.get() == (200, "1")
 
     asyncio.run(run())
 
