@@ -29,5 +29,5 @@ def every(db: sa.Connection, query: sa.Executable, kind: type[T]) -> list[T]:
 
 def _values(result: sa.CursorResult[Any], found: Sequence[sa.Row[Any]], kind: type[T]) -> list[T]:
     # The driver's column names are a subclass of str, which msgspec does not take for keys.
-    names = [str.__str__(name) for name in result.keys()]
+    names = list(map(str.__str__, result.keys()))
     return [msgspec.convert(dict(zip(names, row, strict=True)), kind, strict=False) for row in found]
