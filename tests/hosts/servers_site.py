@@ -60,7 +60,9 @@ class ServersSite(Site):
 
     def shop(self, instances: int, version: str = "v1", **more: Any) -> dict[str, Any]:
         """The environment shop-dev with the probe application, one instance on each of so many servers."""
-        created = self.create(app("probe", version), instances=instances, settings=(*ONE_BY_ONE, *more.get("settings", ())))
+        created = self.create(
+            app("probe", version), instances=instances, settings=(*ONE_BY_ONE, *more.get("settings", ()))
+        )
         assert created["Outcome"] == "succeeded", (created, self.log())
         return created
 
