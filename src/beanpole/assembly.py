@@ -15,14 +15,22 @@ from beanpole.aws.gateway import Gateway
 from beanpole.aws.models import load_model
 from beanpole.balancer.pool import Health
 from beanpole.control.context import Control
+from beanpole.control.hosts import Hosts
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
+from beanpole.fleet.balancers import Balancers, Listen
 from beanpole.fleet.detached import DetachedAgent
-from beanpole.fleet.edge import EdgeProxy, Listen
 from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
 from beanpole.fleet.local import ThisMachine
+from beanpole.fleet.proxy import Post
 from beanpole.fleet.pythons import installed_pythons
+from beanpole.fleet.servers.equipment import Equipment
+from beanpole.fleet.servers.place import ServerPlace
+from beanpole.fleet.servers.posts import Posts
+from beanpole.fleet.servers.removal import Removal
+from beanpole.fleet.servers.servers import Servers
+from beanpole.fleet.servers.setup import Setup
 from beanpole.health.collector import Collector
 from beanpole.operations.board import Board
 from beanpole.operations.engine import Engine
@@ -35,6 +43,8 @@ from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
 from beanpole.reconcile.watch import Watch
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
+from beanpole.services.beanpole.hosts import HostCalls
+from beanpole.services.ec2 import Ec2
 from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.iam import Iam
@@ -63,8 +73,9 @@ class Assembly:
 
     gateway: Gateway
     balancer: DetachedAgent
-    edge: EdgeProxy
+    edge: Balancers
     machine: ThisMachine
+    servers: Servers
     background: dict[str, Callable[[], Coroutine[None, None, None]]]
 
 
@@ -80,12 +91,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     )
     program = agent_program(home.programs)
     balancer = DetachedAgent(home.edge, program, me.store, "balancer")
-    edge = EdgeProxy(database, balancer, me.store, envoy, listen)
     blobs, object_blobs = Blobs(home.blobs), Blobs(home.objects)
     for each in (blobs, object_blobs):
         each.empty_incoming()  # what a crash left half written; nobody else has this home
     machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
-    fleet = Fleet(database, machine)
+    servers = Servers(database, me.store)
+    setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
+    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Posts(servers, setup).on)
+    fleet = Fleet(database, machine, ServerPlace(database, servers, blobs, setup))
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
     registry = catalogue.load()
@@ -116,12 +129,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     logs = Logs(control, fleet, loop)
     here = ControlPlane(str(home.root), api, f"http://{listen.address}:{listen.port}")
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
+    hosts = Hosts(control, servers, setup, Removal())
     handlers = elasticbeanstalk.handlers(control, collector, logs, objects)
     gateway = Gateway(
         services=[
             Service("elasticbeanstalk", load_model("elasticbeanstalk"), handlers),
-            Service("beanpole", load_model("beanpole"), ours.handlers()),
+            Service("beanpole", load_model("beanpole"), ours.handlers() | HostCalls(control, hosts, loop).handlers()),
             Iam(database, me.account).service(),
+            Ec2(database, me).service(),
         ],
         objects=objects,
         keys=key_of,
@@ -135,13 +150,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         "health": collector.run,
         "retention": Retention(control, objects).run,
     }
-    return Assembly(gateway, balancer, edge, machine, background)
+    return Assembly(gateway, balancer, edge, machine, servers, background)
 
 
 def _audit(database: Database, call: Call, outcome: str) -> None:
     if call.operation.startswith(_LOOKING):
         return
-    subject = call.params.get("EnvironmentName") or call.params.get("ApplicationName") or call.params.get("Key") or ""
+    given = (call.params.get(name) for name in ("EnvironmentName", "ApplicationName", "Key", "Name"))
+    subject = next(filter(None, given), "")
     audit.record(
         database,
         user=call.caller.user,

@@ -22,10 +22,11 @@ import uvicorn
 from beanpole.assembly import Assembly, assemble
 from beanpole.aws.gateway import UVICORN_OPTIONS
 from beanpole.fleet.agent_program import agent_program
+from beanpole.fleet.balancers import Listen
 from beanpole.fleet.detached import AgentWillNotStart, DetachedAgent
-from beanpole.fleet.edge import BalancerRefused, Listen
 from beanpole.fleet.envoy import EnvoyMissing, envoy_binary
 from beanpole.fleet.local import STARTS
+from beanpole.fleet.proxy import BalancerRefused
 from beanpole.home import Home, HomeUnusable
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity
@@ -116,6 +117,7 @@ async def _serve(options: Options, listening: socket.socket, envoy: Path, ready:
             for task in (*background, leftovers):
                 task.cancel()
             await asyncio.gather(*background, leftovers, return_exceptions=True)
+            await made.servers.close()
 
 
 async def _steadily(name: str, loop: Callable[[], Coroutine[None, None, None]]) -> None:

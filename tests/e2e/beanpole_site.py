@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import up
 from botocore.config import Config
 
 from beanpole import server
+from beanpole.agent.reservation import Ports
 from beanpole.aws.models import client_loader
 from beanpole.home import Home
 
@@ -42,10 +42,13 @@ START_LIMIT = 30.0
 OPERATION_LIMIT = 150.0
 
 
+PORTS = Ports()
+"""Those of this process's sites. No other process of tests is given one of them, nor is an application, and no outgoing
+connection gets it by chance: all of that happened with ports that the kernel chose."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return PORTS.choose()
 
 
 def wait_for(what: str, look: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -141,6 +144,8 @@ class Site:
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.root, ignore_errors=True)
+        for port in (self.api_port, self.port):
+            PORTS.release(port)
         assert not left, f"processes were left behind: {left}"
 
     def processes(self) -> list[int]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from beanpole.operations.account import left_behind
+from beanpole.operations.account import left_behind, unreached
 from beanpole.operations.difference import differences
 from beanpole.operations.release import Content
 from beanpole.operations.work import Brought
 from beanpole.options import catalogue
 from beanpole.options.settings import Settings
-from beanpole.platforms.lock import changed
 
 pytestmark = pytest.mark.pure
 
@@ -58,19 +55,11 @@ def test_who_was_left_behind_is_named_once_with_the_first_reason() -> None:
     ]
 
 
-packages = st.dictionaries(st.sampled_from("abcd"), st.sampled_from(["1", "2"]))
-
-
-@given(packages, packages)
-def test_the_difference_of_two_lists_of_packages_leads_from_one_to_the_other(
-    old: dict[str, str], new: dict[str, str]
-) -> None:
-    found = changed(old, new)
-    assert [name for name, _, _ in found] == sorted(name for name, _, _ in found)
-    after = dict(old)
-    for name, was, now in found:
-        assert was != now
-        assert after.pop(name, None) == was
-        if now is not None:
-            after[name] = now
-    assert after == new
+def test_who_was_not_asked_is_known_by_name() -> None:
+    journal: dict[str, Any] = {
+        "forward/exclude/begin": {},
+        "forward/exclude/i-1": {"excluded": True},
+        "return/exclude/i-2": {"excluded": False},
+        "forward/fetch/i-3": {"installed": 1},
+    }
+    assert unreached(journal) == {"i-1", "i-2"}

@@ -1,14 +1,17 @@
 """Plans are decided, never guessed: what each policy does with which fleet, and what no plan may ever do."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beanpole.policies import all_at_once, capacity, rollback, rolling
-from beanpole.policies.change import Member, Rules, Target, batches
+from beanpole.policies.change import Member, Rules, Target, batches, floor
 from beanpole.policies.plan import (
     Activate,
     Drain,
+    Exclude,
     Fetch,
     Finish,
     Gate,
@@ -171,3 +174,60 @@ def test_shrinking_takes_those_that_serve_nothing_first_then_the_newest():
 def test_a_plan_of_another_version_is_not_guessed_at(text):
     with pytest.raises(UnknownPlan):
         decode(text)
+
+
+def silent(count: int, numbers: set[int], digest: str | None = OLD) -> tuple[Member, ...]:
+    return tuple(Member(f"i-{number}", digest, reachable=number not in numbers) for number in range(count))
+
+
+partly_silent = st.integers(1, 30).flatmap(
+    lambda count: st.sets(st.integers(0, count - 1)).map(lambda numbers: silent(count, numbers))
+)
+
+
+@given(planned, partly_silent, targets, rules)
+def test_what_cannot_be_reached_is_asked_nothing_while_enough_others_can(
+    policy: Callable[[tuple[Member, ...], Target, Rules], Plan],
+    members: tuple[Member, ...],
+    target: Target,
+    how: Rules,
+) -> None:
+    plan = policy(members, target, how)
+    away = {member.id for member in members if not member.reachable}
+    asked = {slot for step in plan.steps if not isinstance(step, Exclude) for slot in step.slots}
+    excluded = [slot for step in plan.steps if isinstance(step, Exclude) for slot in step.slots]
+    if len(members) - len(away) >= floor(len(members)):
+        assert asked == {member.id for member in members} - away
+        assert set(excluded) == away
+        assert all(name in " ".join(plan.notes) for name in away)
+    else:
+        assert asked == {member.id for member in members}
+        assert not excluded
+
+
+def test_the_others_are_over_before_it_leaves_rotation() -> None:
+    plan = rolling.plan(silent(5, {1}), Target(NEW), Rules(batch_size=1, batch_is_percentage=False))
+    assert kinds(plan)[-3:] == [Finish, Exclude, Drain]
+
+
+def test_one_that_serves_the_target_already_stays_in_rotation() -> None:
+    members = (*fleet(2), Member("i-2", NEW, reachable=False))
+    assert Exclude not in kinds(all_at_once.plan(members, Target(NEW), Rules()))
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3)])
+def test_half_of_the_fleet_has_to_be_reached(count: int, wanted: int) -> None:
+    assert floor(count) == wanted
+
+
+def test_the_way_back_asks_nothing_of_what_cannot_be_reached() -> None:
+    members = silent(4, {0, 3}, NEW)
+    plan = rollback.plan(members, (), Target(OLD, prepare=False), touched=frozenset({"i-0", "i-1"}), checks=True)
+    asked = {slot for step in plan.steps if not isinstance(step, Exclude) for slot in step.slots}
+    assert asked == {"i-1", "i-2"}
+    assert [step.slots for step in plan.steps if isinstance(step, Exclude)] == [("i-0", "i-3")]
+
+
+def test_what_cannot_be_reached_leaves_first() -> None:
+    steps = capacity.shrink(silent(3, {0}), 1)
+    assert steps[0].slots == ("i-0",)

@@ -30,6 +30,13 @@ def test_the_balancer_is_asked_after_the_last_batch_and_before_the_old_release_s
     assert decode(encode(plan)) == plan
 
 
+def test_what_cannot_be_reached_is_out_of_rotation_before_the_balancer_is_asked() -> None:
+    """Else the old release there could answer, and the new one would be blamed for it."""
+    away = Member("i-away", "old", reachable=False)
+    plan = with_smoke(rolling.plan((*FLEET, away), Target("new"), ONE), TESTS)
+    assert kinds(plan)[-4:] == ["Finish", "Exclude", "Smoke", "Drain"]
+
+
 def test_a_creation_ends_with_them() -> None:
     plan = with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(2, Target("new")))), TESTS)
     assert kinds(plan)[-1] == "Smoke"

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from beanpole.reconcile.keeping import Keeping
+from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.reconcile import keeping as keeping_module
+from beanpole.reconcile.keeping import SILENCE, Keeping
 from beanpole.store import environments, instances, operations
 from beanpole.store.database import Database
 from beanpole.store.environments import Environment
@@ -22,6 +24,7 @@ class Agent:
     def __init__(self, **process: Any) -> None:
         usual = {"release": "d1", "name": "web", "state": "running", "address": "127.0.0.1", "port": 1}
         self.process = usual | process
+        self.greeting = None
 
     async def hello(self) -> dict[str, Any]:
         return {"started_at": 1.0}
@@ -163,3 +166,62 @@ def test_one_that_an_operation_is_launching_is_left_to_it(database: Database) ->
     fleet.dead = {"i-1"}
     asyncio.run(keeping_of(database, fleet).once())
     assert fleet.started == []
+
+
+class Unreachable(Fleet):
+    """Nothing answers while `cut`."""
+
+    cut = True
+
+    async def running(self, instance_id: str) -> Agent | None:
+        return None if self.cut else self._agents[instance_id]
+
+    async def keep_alive(self, instance_id: str) -> Agent:
+        raise AgentUnreachable(f"host1 ({instance_id}) does not answer")
+
+
+def silent_since(database: Database) -> int | None:
+    with database.read() as db:
+        return instances.listed(db)[0].silent_since
+
+
+def test_an_instance_that_is_silent_for_long_counts_as_unreachable_until_it_answers(database: Database) -> None:
+    now = 1000.0
+    database.clock = lambda: now
+    fleet = Unreachable(**{"i-1": Agent()})
+    keeping = keeping_of(database, fleet)
+    asyncio.run(keeping.once())
+    assert silent_since(database) is None, "one lost answer is nothing"
+    now += SILENCE
+    asyncio.run(keeping.once())
+    assert silent_since(database) == 1000_000
+    fleet.cut = False
+    asyncio.run(keeping.once())
+    assert silent_since(database) is None
+
+
+def test_one_that_hangs_keeps_no_other_from_being_looked_at(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping_module, "PERIOD", 0.05)
+    with database.write() as db:
+        instances.add(db, Instance("i-2", "e-1", "running", "127.0.0.2", 1, 0))
+
+    class Hanging(Fleet):
+        async def keep_alive(self, instance_id: str) -> Agent:
+            if instance_id == "i-1":
+                await asyncio.Event().wait()
+            return await super().keep_alive(instance_id)
+
+    async def look() -> list[str]:
+        fleet = Hanging(**{"i-1": Agent(), "i-2": Agent()})
+        fleet.dead = {"i-1", "i-2"}
+        keeping = keeping_of(database, fleet)
+        running = asyncio.create_task(keeping.run())
+        while len(fleet.started) < 2:  # noqa: ASYNC110 (the double has no event)
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return fleet.started
+
+    assert asyncio.run(asyncio.wait_for(look(), 30)) == ["i-2", "i-2"]

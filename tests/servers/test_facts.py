@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanpole.fleet.servers.facts import Facts, FactsUnreadable, Listener, Python, parse, skew
+from beanpole.fleet.servers.facts import Facts, Listener, Python, skew
+from beanpole.fleet.servers.reading import FactsUnreadable, parse
 
 pytestmark = pytest.mark.pure
 

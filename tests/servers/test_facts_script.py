@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from beanpole.fleet.servers.facts import Facts, FactsUnreadable, parse, script
+from beanpole.fleet.servers.facts import Facts, script
+from beanpole.fleet.servers.reading import FactsUnreadable, parse
 
 pytestmark = pytest.mark.long
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanpole.fleet.servers.facts import Disk, Entry, Facts, Holder, Listener, Python, Service, parse
+from beanpole.fleet.servers.facts import Disk, Entry, Facts, Holder, Listener, Python, Service
 from beanpole.fleet.servers.findings import Finding, Known, Wanted, findings
+from beanpole.fleet.servers.reading import parse
 
 pytestmark = pytest.mark.pure
 
@@ -74,7 +75,7 @@ def python(*version: int, path: str = "/usr/bin/python3", venv: bool = True) -> 
 
 
 BLOCKING: list[tuple[str, dict[str, Any], str, str]] = [
-    ("sudo-missing", {"sudo": "missing"}, "there is no sudo, and ec2-user is not root", "--user root"),
+    ("sudo-missing", {"sudo": "missing"}, "there is no sudo, and ec2-user is not root", "connect as root@HOST"),
     (
         "sudo-password",
         {"sudo": "password", "sudo_words": "sudo: a password is required"},
@@ -223,7 +224,7 @@ def test_two_names_for_one_host(machine: str | None, boot: str | None, code: str
 
 def test_a_port_that_a_firewall_drops() -> None:
     finding = one(msgspec.structs.replace(WANTED, reach="filtered"), firewalls=("firewalld",))
-    assert (finding.code, finding.severity) == ("port-filtered", "warning")
+    assert (finding.code, finding.severity) == ("port-filtered", "blocking")
     assert "--add-port=8080/tcp" in finding.remedy
     assert found(msgspec.structs.replace(WANTED, reach="open"), firewalls=("ufw",)) == ()
 

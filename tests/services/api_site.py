@@ -22,7 +22,9 @@ from beanpole.aws.gateway import Gateway
 from beanpole.aws.models import load_model
 from beanpole.balancer.pool import Health
 from beanpole.control.context import Control
+from beanpole.control.hosts import Hosts
 from beanpole.control.logs import Logs
+from beanpole.fleet.servers.servers import Servers
 from beanpole.operations.board import Board
 from beanpole.operations.closing import Closing
 from beanpole.options import catalogue
@@ -30,6 +32,8 @@ from beanpole.options.ebextensions import ContainerCommand
 from beanpole.platforms.lock import Wheel
 from beanpole.platforms.names import Platforms
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
+from beanpole.services.beanpole.hosts import HostCalls
+from beanpole.services.ec2 import Ec2
 from beanpole.services.elasticbeanstalk import api as elasticbeanstalk
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.s3.service import S3
@@ -56,12 +60,43 @@ class Fleet:
         return SimpleNamespace(logs=logs)
 
 
+class Unable(Exception):
+    cause = "the disk broke"
+    remedy = "Buy another one."
+
+
+class Setup:
+    """Makes servers ready, and lets them go, by saying so. `hold` keeps it from ending, `fail` ends it badly."""
+
+    def __init__(self) -> None:
+        self.installed: list[tuple[str, bool]] = []
+        self.removed: list[tuple[str, bool]] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        self.fail = False
+
+    async def install(self, server: Any, *, force: bool, on_progress: Callable[[str, int, int], None]) -> None:
+        await self._go(on_progress)
+        self.installed.append((server.name, force))
+
+    async def remove(self, server: Any, *, purge: bool, on_progress: Callable[[str, int, int], None]) -> None:
+        await self._go(on_progress)
+        self.removed.append((server.name, purge))
+
+    async def _go(self, on_progress: Callable[[str, int, int], None]) -> None:
+        on_progress("sending uv", 1, 2)
+        await asyncio.to_thread(self.hold.wait, 20)
+        if self.fail:
+            raise Unable("the disk broke")
+
+
 @dataclass
 class ApiSite:
     control: Control
     fleet: Fleet
     ledger: Ledger
     sessions: botocore.session.Session
+    setup: Setup
     url: str = ""
     clients: dict[str, Any] = field(default_factory=dict)
     meanwhile: list[Callable[[], object]] = field(default_factory=list)
@@ -134,7 +169,9 @@ def api_site(
         database.clock = clock
     objects = S3(database, Blobs(folder / "objects"), keys)
     edge: Any = SimpleNamespace(
-        cname=lambda prefix: f"{prefix}.localhost", listen=SimpleNamespace(address="127.0.0.1", port=8080)
+        cname=lambda prefix: f"{prefix}.localhost",
+        apply=lambda: asyncio.sleep(0),
+        listen=SimpleNamespace(address="127.0.0.1", port=8080),
     )
     layers: Any = SimpleNamespace(key=lambda *words: site.key_of_layer(*words), packages=lambda key: {})
     control = Control(
@@ -149,19 +186,24 @@ def api_site(
         wake=lambda: None,
     )
     fleet: Any = Fleet()
-    site = ApiSite(control, fleet, Ledger(), sessions)
+    setup = Setup()
+    site = ApiSite(control, fleet, Ledger(), sessions, setup)
+    servers = Servers(database, control.identity.store)
+    hosts = Hosts(control, servers, setup, setup)
     with _loop() as loop:
         own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", "", ""), loop)
         collector: Any = SimpleNamespace()
         handlers = elasticbeanstalk.handlers(control, collector, Logs(control, fleet, loop), objects)
         services = [
             Service("elasticbeanstalk", load_model("elasticbeanstalk"), handlers),
-            Service("beanpole", load_model("beanpole"), own.handlers()),
+            Service("beanpole", load_model("beanpole"), own.handlers() | HostCalls(control, hosts, loop).handlers()),
+            Ec2(database, control.identity).service(),
         ]
         gateway = Gateway(services, keys, objects=objects, audit=site.ledger.audit, on_error=site.ledger.on_error)
         with served(gateway) as url:
             site.url = url
             yield site
+            asyncio.run_coroutine_threadsafe(servers.close(), loop).result(10)
     database.close()
     assert site.ledger.errors == []
 

@@ -33,7 +33,10 @@ def history(site: ApiSite, **wanted: Any) -> list[dict[str, Any]]:
 def end(site: ApiSite, ended: Any = None) -> None:
     """The open operation succeeds, or ends so and has been returned from; 900 requests meanwhile, 1 of them failed."""
     control = site.control
-    layers = {"layer-1": {"tensorflow": "2.14.0", "flask": "3"}, "layer-2": {"tensorflow": "2.15.0", "flask": "3"}}
+    layers = {
+        "layer-1": (("flask", "3"), ("tensorflow", "2.14.0")),
+        "layer-2": (("flask", "3"), ("tensorflow", "2.15.0")),
+    }
     parts: Any = SimpleNamespace(
         database=control.database,
         registry=control.registry,

@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-from . import durable
 from .entry import BACKOFF, RUNNING, STARTING, STOPPED, Entry
 from .environment import variables
 from .events import EventLog
 from .failure import JobFailure, last_lines
 from .kernel import Kernel
 from .orphans import end_marked
-from .process import Process, Spawn
+from .process import Process
 from .release import Releases
 from .reservation import FIRST, LAST, Ports, is_free
+from .runner import SWEEP_SECONDS, Order, Runner
+from .table import Table
 
-SWEEP_SECONDS = 2.0  # for what a died leader left of its group: it would hold the port
-OOM_RAISED = 200  # of 1000: an unproven release dies of a lack of memory before the proven one beside it
 TAIL_BYTES = 64 * 1024  # of a log that are read for its last lines
 
 
@@ -32,31 +32,35 @@ class Supervisor:
     """The processes of one home. `prefix` begins every mark."""
 
     def __init__(
-        self, home: Path, prefix: str, address: str, kernel: Kernel, events: EventLog, releases: Releases
+        self,
+        home: Path,
+        prefix: str,
+        address: str,
+        kernel: Kernel,
+        events: EventLog,
+        releases: Releases,
+        runner: Runner,
     ) -> None:
         self.ports = Ports()
-        self._table = home / "processes.json"
+        self._table = Table(home / "processes.json", kernel.boot, events)
         self._logs = home / "log"
         self._prefix = prefix
         self._address = address
         self._kernel = kernel
         self._events = events
         self._releases = releases
-        self._entries: Dict[Tuple[str, str], Entry] = {}
-        self._written = True
+        self._runner = runner
 
     def entries(self) -> List[Entry]:
-        return list(self._entries.values())
+        return self._table.all()
 
     def find(self, release: str, name: str) -> Optional[Entry]:
-        return self._entries.get((release, name))
+        return self._table.find(release, name)
 
     def running(self, release: Optional[str] = None) -> List[Entry]:
         """Entries of that release (or of all) that run or shall run."""
         return [
-            entry
-            for entry in self._entries.values()
-            if (entry.wanted or entry.alive) and release in (None, entry.release)
+            entry for entry in self._table.all() if (entry.wanted or entry.alive) and release in (None, entry.release)
         ]
 
     def resident(self, entry: Entry) -> int:
@@ -67,40 +71,44 @@ class Supervisor:
         held = self.ports.hold(port)
         return (held or not FIRST <= port <= LAST) and is_free(port, self._address)
 
-    def start(self, release: str, name: str, port: Optional[int], proven: bool) -> Entry:
+    async def start(self, release: str, name: str, port: Optional[int], proven: bool) -> Entry:
         """Starts a process that does not run. One that is not `proven` is not started again when it dies.
 
-        JobFailure when the release has no such process; OSError when it cannot be started.
+        JobFailure when the release has no such process; OSError or JobFailure when it cannot be started.
         """
-        entry = self._entries.setdefault((release, name), Entry(release, name))
-        if entry.alive:
-            return entry
-        if entry.guard is not None:
+        entry = self._table.add(Entry(release, name))
+        if entry.guard is not None and not entry.alive:
             entry.guard.cancel()
-        entry.port, entry.proven, entry.restarts, entry.failures = port, proven, 0, 0
-        # A release that runs again listens where it did: its command and this instance's address never change.
-        entry.address = (entry.address if proven else None) or self._address_of(name)
-        entry.oom_base = None
-        try:
-            self._spawn(entry)
-        except BaseException:
-            entry.wanted, entry.state = False, STOPPED
-            if entry.port is not None and name == "web":
-                self.ports.release(entry.port)
-            self._save()
-            raise
-        self._guard(entry)
+        async with entry.turn:
+            if not entry.alive:
+                await self._start(entry, port, proven)
         return entry
 
-    def prove(self, entry: Entry, address: str) -> None:
-        """From now on it is kept running."""
-        entry.proven, entry.address, entry.state = True, address, RUNNING
-        self._save()
+    async def _start(self, entry: Entry, port: Optional[int], proven: bool) -> None:
+        entry.port, entry.proven, entry.restarts, entry.failures = port, proven, 0, 0
+        # A release that runs again listens where it did: its command and this instance's address never change.
+        entry.address = (entry.address if proven else None) or self._address_of(entry.name)
+        try:
+            await self._spawn(entry)
+        except BaseException:
+            entry.wanted, entry.state = False, STOPPED
+            if entry.port is not None and entry.name == "web":
+                self.ports.release(entry.port)
+            self._table.save()
+            raise
+        self._guard(entry)
+
+    async def prove(self, entry: Entry, address: str) -> None:
+        """From now on it is kept running, if it has not died meanwhile."""
+        await self._runner.prove(entry)
+        if entry.alive:
+            entry.proven, entry.address, entry.state = True, address, RUNNING
+            self._table.save()
 
     async def stop(self, entry: Entry, grace: float) -> bool:
         """Ends a process and everything it started, for good. True when SIGKILL was needed."""
         entry.wanted = False
-        self._save()
+        self._table.save()
         # Shielded: a caller that is cancelled must not leave a half-stopped process without anybody watching it.
         return await asyncio.shield(self._end(entry, grace))
 
@@ -108,28 +116,35 @@ class Supervisor:
         """Before the agent ends: lets the processes go on, or ends them. What is wanted stays wanted either way."""
         if processes:
             await asyncio.gather(*(self._end(entry, grace) for entry in self.entries()))
+            await self._runner.forget(self.entries())
         for entry in self.entries():
             if entry.guard is not None:
                 entry.guard.cancel()
             if entry.process is not None:
                 entry.process.release()
 
-    def forget(self, release: str) -> None:
+    async def forget(self, release: str) -> None:
         """Drops what is known of a release that is removed."""
-        for entry in [entry for entry in self.entries() if entry.release == release]:
-            del self._entries[entry.release, entry.name]
-        self._save()
+        await self._runner.forget(self._table.of(release))
+        self._table.drop(release)
+        self._table.save()
 
-    def calm(self, release: str) -> None:
-        """The release is committed: its processes are no longer the first to die when memory runs out."""
-        for entry in self.entries():
-            if entry.release == release and entry.oom_base is not None and entry.process is not None:
+    async def unboot(self, release: str) -> None:
+        """That release is about to be committed: from now on no other one starts with the machine."""
+        await self._runner.unboot(self._table.of(release))
+
+    async def boot(self, release: str) -> None:
+        """The release is committed: it starts with the machine, and is not the first to die for a lack of memory."""
+        entries = self._table.of(release)
+        await self._runner.boot(entries)
+        for entry in entries:
+            if entry.oom_base is not None and entry.process is not None:
                 for pid in entry.process.members():
                     # Going back to where it came from needs no privilege. Where a sandbox forbids it all the same, the
                     # process only stays a likelier victim, which is no reason to fail a deployment.
                     self._kernel.set_oom_score(pid, entry.oom_base)
                 entry.oom_base = None
-        self._save()
+        self._table.save()
 
     def output(self, entry: Entry) -> Tuple[str, ...]:
         """The last lines that the present (or last) run wrote."""
@@ -147,90 +162,89 @@ class Supervisor:
 
     async def load(self) -> None:
         """Takes over from an earlier agent: adopts what shall run, ends what shall not, starts what is missing."""
-        table = durable.read_json(self._table) or {"boot": self._kernel.boot, "processes": []}
-        rebooted = table["boot"] != self._kernel.boot
-        here = set(self._releases.all())
-        for record in table["processes"]:
-            entry = Entry.of(record)
-            if entry.release in here:
-                self._entries[entry.release, entry.name] = entry
+        target = self._releases.current
+        entries, rebooted = self._table.read()
+        here = {target} if rebooted else set(self._releases.all())  # after a reboot only the boot target counts
+        known = [entry for entry in entries if entry.release in here]
+        await self._runner.take_over(known)
         if not rebooted:
             marks = self._kernel.marked(f"{self._prefix}p-")
-            known = {entry.mark for entry in self.entries()}
-            await end_marked(self._kernel, {mark for mark in marks.values() if mark not in known})
-            for entry in self.entries():
-                await self._take_over(entry)
-        self._boot(rebooted)
-        self._save()
+            await end_marked(self._kernel, set(marks.values()).difference(entry.mark for entry in known))
+            for entry in known:
+                await self._take_over(self._table.add(entry))
+        await self._start_target({entry.name: entry for entry in known if entry.release == target})
+        # The last agent may have had no time to see to what starts with the machine.
+        await self._runner.unboot(self._table.of(target) if target is not None else [])
+        if target is not None:
+            await self.boot(target)
 
     async def _take_over(self, entry: Entry) -> None:
         if entry.port is not None and entry.wanted:
             self.ports.hold(entry.port)
-        begun = entry.identity is not None
-        entry.process = self._found(entry)
+        begun = entry.identity
+        entry.process = await self._runner.adopt(entry)
+        entry.identity = entry.process.identity if entry.process is not None else None
         if entry.process is None:
-            entry.identity = None
-            # What a leader left behind would hold the port.
-            await end_marked(self._kernel, [entry.mark])
             if entry.wanted and entry.proven:
-                if begun:  # otherwise it ended with its agent, as somebody wanted
-                    self._tell(entry, "WARN", "had ended while no agent watched it; it is started again")
-                    entry.restarts += 1
-                self._guard(entry)
+                self._guard(entry, begun is not None)
             elif entry.wanted:
                 entry.wanted, entry.state = False, STOPPED
-                if begun:
+                if begun is not None:
                     self._tell(entry, "WARN", "ended before it had passed its checks, while no agent watched it")
         elif entry.wanted:
             entry.state = RUNNING if entry.proven else STARTING
+            if begun not in (None, entry.identity):
+                entry.restarts += 1
+                self._tell(entry, "WARN", "had ended while no agent watched it, and was started again")
             self._guard(entry)
         else:
             await self._end(entry, SWEEP_SECONDS)
 
-    def _found(self, entry: Entry) -> Optional[Process]:
-        """The entry's process if it lives: as it was written down, or by its mark when there was no time for that."""
-        if entry.identity is None and entry.mark:
-            leaders = [pid for pid in self._kernel.marked(entry.mark) if self._kernel.leads(pid)]
-            entry.identity = self._kernel.identity(leaders[0]) if leaders else None
-        return Process.adopt(self._kernel, entry.identity, entry.mark) if entry.identity is not None else None
-
-    def _boot(self, rebooted: bool) -> None:
-        """Starts what the boot target lacks. After a reboot only the boot target counts, on the ports that it had."""
+    async def _start_target(self, known: Dict[str, Entry]) -> None:
+        """Starts what the boot target lacks, on the ports that it had, unless it was started with the machine."""
         target = self._releases.current
-        known = dict(self._entries)
-        if rebooted:
-            self._entries.clear()
         release = self._releases.find(target) if target is not None else None
         if target is not None and release is None:
             self._events.add(
                 "ERROR", f"The boot target, release {target}, is not on this instance", {"release": target}
             )
         for name, _ in release.processes if release is not None else ():
-            key = (str(target), name)
             # Another release's process of that name may run on purpose, or none: then a deployment was under way.
-            if key in self._entries or any(entry.name == name and entry.wanted for entry in self.entries()):
+            if self.find(str(target), name) or any(entry.name == name and entry.wanted for entry in self.entries()):
                 continue
-            self._entries[key] = entry = Entry(*key, wanted=True, proven=True, state=STARTING)
-            entry.address = self._address_of(name)
-            if key in known:
-                entry.port, entry.address = known[key].port, known[key].address or entry.address
-            if entry.port is not None and not self.reserve(entry.port):
-                entry.port = None
-            self._guard(entry)
+            entry = Entry(str(target), name, wanted=True, proven=True, address=self._address_of(name), state=STARTING)
+            before = known.get(name, entry)
+            entry.mark, entry.log_offset = before.mark, before.log_offset
+            entry.port, entry.address = before.port, before.address or entry.address
+            entry.process = await self._runner.adopt(entry)
+            if entry.process is not None:
+                entry.identity, entry.state = entry.process.identity, RUNNING
+            if entry.port is not None:
+                self.ports.hold(entry.port)
+            self._guard(self._table.add(entry), fresh=True)
 
     def _address_of(self, name: str) -> Optional[str]:
         """Where a process listens of which nothing better is known."""
         return self._address if name == "web" else None
 
-    def _guard(self, entry: Entry) -> None:
-        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry))
+    def _guard(self, entry: Entry, begun: bool = False, fresh: bool = False) -> None:
+        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun, fresh))
 
-    async def _guarding(self, entry: Entry) -> None:
-        """Starts it whenever it does not run, as long as it is wanted and proven."""
+    async def _guarding(self, entry: Entry, begun: bool, fresh: bool) -> None:
+        """Starts it whenever it does not run, as long as it is wanted and proven.
+
+        `begun`: it ran when last seen; `fresh`: it did so in another boot, and its port may be another's by now.
+        """
+        if entry.process is None:
+            await self._again(entry, None, begun)
+        if fresh and entry.process is None and entry.port is not None and not self.reserve(entry.port):
+            self.ports.release(entry.port)
+            entry.port = None
         while entry.wanted:
             if entry.process is None:
                 try:
-                    self._spawn(entry)
+                    async with entry.turn:
+                        await self._spawn(entry)
                 except (OSError, JobFailure) as error:
                     delay = entry.next_delay(0.0)
                     self._tell(entry, "ERROR", f"cannot be started: {error}; next try in {delay:.0f} s")
@@ -239,15 +253,14 @@ class Supervisor:
                     continue
                 if entry.restarts:
                     self._tell(entry, "INFO", f"was started again (restart {entry.restarts})")
-            await self._until_dead(entry, entry.process)
+            if entry.process is not None:
+                await self._until_dead(entry, entry.process)
 
-    async def _until_dead(self, entry: Entry, process: Optional[Process]) -> None:
-        if process is None:
-            return
+    async def _until_dead(self, entry: Entry, process: Process) -> None:
         await process.ended.wait()
         try:
-            await process.stop(SWEEP_SECONDS)
-        except OSError as error:  # what it left cannot be ended, and would be in the way of a new one for ever
+            await self._runner.clear(entry, process)
+        except (OSError, JobFailure) as error:  # what it left would be in the way of a new one for ever
             self._tell(entry, "ERROR", f"ended, but {error}; it is not started again")
             entry.wanted = False
         entry.process, entry.identity = None, None
@@ -255,16 +268,19 @@ class Supervisor:
         # What never passed its checks is reported by the job that started it.
         entry.wanted = entry.wanted and entry.proven
         entry.state = BACKOFF if entry.wanted else STOPPED
-        self._save()
+        self._table.save()
         if entry.wanted:
-            up = time.time() - (entry.started_at or 0.0)
-            delay = entry.next_delay(up)
-            words = process.exit.words if process.exit is not None else "unknown"
-            self._tell(entry, "WARN", f"ended after {up:.0f} s ({words}); it is started again in {delay:.0f} s")
-            entry.restarts += 1
-            await asyncio.sleep(delay)
+            await self._again(entry, process, True)
 
-    def _spawn(self, entry: Entry) -> None:
+    async def _again(self, entry: Entry, died: Optional[Process], begun: bool) -> None:
+        """Returns when it runs again, or is to be started."""
+        offset = self._log_size(entry.name)
+        entry.process = await self._runner.again(entry, died, begun, partial(self._told, entry))
+        if entry.process is not None:
+            entry.identity, entry.state, entry.log_offset = entry.process.identity, RUNNING, offset
+            self._table.save()
+
+    async def _spawn(self, entry: Entry) -> None:
         release = self._releases.prepared(entry.release, "start")
         command = release.command(entry.name)
         if command is None:
@@ -275,49 +291,49 @@ class Supervisor:
         port = entry.port if entry.port is not None else web.port if web is not None else None
         entry.mark = f"{self._prefix}p-{os.urandom(8).hex()}"
         entry.wanted, entry.state, entry.identity = True, RUNNING if entry.proven else STARTING, None
-        entry.started_at = time.time()
-        output = os.open(self.log(entry.name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            entry.log_offset = os.fstat(output).st_size
-            self._save()
-            environment = variables(os.environ, release.environment, release.layer, port)
-            spawn = Spawn(command, self._releases.app(entry.release), environment, entry.mark, output)
-            entry.process = Process.start(self._kernel, spawn)
-        finally:
-            os.close(output)
-        entry.identity = entry.process.identity
-        if entry.release != self._releases.current:
-            base = self._kernel.oom_score(entry.identity.pid)
-            if base is not None and base < OOM_RAISED and self._kernel.set_oom_score(entry.identity.pid, OOM_RAISED):
-                entry.oom_base = base
-        self._save()
+        entry.started_at, entry.log_offset, entry.halted = time.time(), self._log_size(entry.name), False
+        self._table.save()
+        order = Order(
+            entry.release,
+            entry.name,
+            command,
+            self._releases.app(entry.release),
+            variables(self._runner.own, release.environment, release.layer, port),
+            entry.mark,
+            self.log(entry.name),
+            proven=entry.proven,
+            raised=entry.release != self._releases.current,
+        )
+        entry.process = await self._runner.start(order)
+        entry.identity, entry.oom_base = entry.process.identity, entry.process.oom_base
+        self._table.save()
 
     async def _end(self, entry: Entry, grace: float) -> bool:
         if entry.guard is not None:
             entry.guard.cancel()
-        killed = False
-        process = entry.process  # held here: a guard whose cancellation was lost forgets it meanwhile
-        if process is not None:
-            killed = await process.stop(grace)
-            entry.last_exit = process.exit.record() if process.exit is not None else entry.last_exit
-        entry.process, entry.identity, entry.state = None, None, STOPPED
+        async with entry.turn:
+            process = entry.process  # held here: a guard whose cancellation was lost forgets it meanwhile
+            killed = await self._runner.end(entry, process, grace)
+            if process is not None:
+                entry.last_exit = process.exit.record() if process.exit is not None else entry.last_exit
+        entry.process, entry.identity, entry.state, entry.halted = None, None, STOPPED, False
         if entry.port is not None and not any(other.port == entry.port for other in self.running()):
             self.ports.release(entry.port)
-        self._save()
+        self._table.save()
         return killed
+
+    def _log_size(self, name: str) -> int:
+        try:
+            return self.log(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _told(self, entry: Entry, severity: str, what: str) -> None:
+        """Tells it, and writes down what changed with it."""
+        self._table.save()
+        self._tell(entry, severity, what)
 
     def _tell(self, entry: Entry, severity: str, what: str) -> None:
         lines = self.output(entry) if severity != "INFO" else ()
         detail = {"name": entry.name, "release": entry.release, "exit": entry.last_exit, "last_lines": lines}
         self._events.add(severity, f"Process {entry.name} of release {entry.release} {what}", detail)
-
-    def _save(self) -> None:
-        table = {"boot": self._kernel.boot, "processes": [entry.record() for entry in self.entries()]}
-        try:
-            durable.write_json(self._table, table)
-            self._written = True
-        except OSError as error:
-            # A full disk must not end the supervision; marks find again what could not be written down.
-            if self._written:
-                self._events.add("ERROR", f"The table of processes cannot be written: {error}")
-            self._written = False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,23 @@ def load_model(service: str) -> ServiceModel:
     if (MODELS / f"{extras}.json").is_file():
         ExtrasProcessor().process(description, [loader.load_data(extras)])
     return ServiceModel(description, service)
+
+
+class LaterModel:
+    """A model that is read when it is first asked for: EC2's takes 20 MB, and few ever call it.
+
+    To be used in the place of a ServiceModel. Two threads may both read it; one of the two stays.
+    """
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    @cached_property
+    def _model(self) -> ServiceModel:
+        return load_model(self._service)
 
 
 def client_loader() -> Loader:

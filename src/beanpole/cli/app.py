@@ -14,6 +14,7 @@ from beanpole.cli.down import down
 from beanpole.cli.env import env
 from beanpole.cli.events import events
 from beanpole.cli.history import history
+from beanpole.cli.hosts import hosts_app
 from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
@@ -21,6 +22,7 @@ from beanpole.cli.parameters import JsonOption
 from beanpole.cli.releases import releases
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
+from beanpole.cli.ssh import eb_ssh, ssh
 from beanpole.cli.status import status
 from beanpole.cli.terminal import Terminal
 from beanpole.cli.terminate import terminate
@@ -42,7 +44,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "open": open_environment,
     "terminate": terminate,
     "env": env,
+    "ssh": ssh,
 }
+
+RAW = {"ignore_unknown_options": True, "help_option_names": []}
+"""For commands whose words belong to somebody else."""
 
 EPILOG = (
     "Exit status: 0 done; 1 the operation failed; 2 wrong usage; 3 wrong state, or not found; "
@@ -91,6 +97,8 @@ def make_app() -> typer.Typer:
     app.callback()(whole)
     for name, command in COMMANDS.items():
         app.command(name)(command)
-    app.command("eb", context_settings={"ignore_unknown_options": True, "help_option_names": []})(eb)
+    app.add_typer(hosts_app(), name="hosts")
+    app.command("eb-ssh", hidden=True, context_settings=RAW)(eb_ssh)
+    app.command("eb", context_settings=RAW)(eb)
     app.command("version")(version)
     return app

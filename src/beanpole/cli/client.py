@@ -118,6 +118,9 @@ class Api:
     def beanpole(self, operation: str, **parameters: Any) -> dict[str, Any]:
         return self._call("beanpole", operation, parameters)
 
+    def ec2(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        return self._call("ec2", operation, parameters)
+
     def optional(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
         """An operation of Elastic Beanstalk; None where the control plane or the environment does not have it."""
         try:

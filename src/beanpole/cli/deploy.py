@@ -51,6 +51,10 @@ def deploy(
         list[str] | None,
         typer.Option("--smoke", metavar="TEST", help="A critical endpoint, as '/health 200'. Replaces those so far."),
     ] = None,
+    on: Annotated[
+        list[str] | None, typer.Option("--on", metavar="LABEL", help="On servers that have this label; several: all.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="On the control plane's machine.")] = False,
     python: Annotated[
         str | None, typer.Option("--python", metavar="VERSION", help="As 3.11; at first the newest there is.")
     ] = None,
@@ -76,6 +80,8 @@ def deploy(
         properties=env or (),
         options=option or (),
         smoke=smoke or (),
+        labels=on or (),
+        local=local,
     )
     choice = Choice(
         settings=settings,

@@ -16,7 +16,7 @@ from beanpole.cli.crowd import agree, crowd
 from beanpole.cli.errors import WrongState
 from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.platform import chosen_stack, python_of, shorthand
-from beanpole.cli.settings import DEPLOYMENT, Wanted, least_of
+from beanpole.cli.settings import DEPLOYMENT, LOCATION, Wanted, least_of, location_of
 from beanpole.cli.target import Named, Target, target_of
 from beanpole.cli.terminal import printable
 
@@ -109,7 +109,7 @@ class Deployment:
         planned, findings = answer.get("Plan", {}), answer.get("Findings", [])
         self._show(planned, changes)
         for each in findings:
-            self._terminal.warn(f"In the way: {printable(each)}")
+            self._terminal.warn(f"Preflight: {printable(each)}")
         self._terminal.say("This was a rehearsal: nothing was changed.")
         facts = {"outcome": "rehearsed", "plan": plan.as_json(planned), "findings": findings}
         self._terminal.result(_facts(target, content) | facts)
@@ -124,7 +124,9 @@ class Deployment:
         wanted = self._choice.settings.least
         if wanted is None:
             return ""
-        return crowd(self._api, wanted, least_of(self._settings_of(target.present)) if target.present else None)
+        current = self._settings_of(target.present) if target.present else []
+        location = location_of(current) or self._choice.settings.values.get(LOCATION)
+        return crowd(self._api, wanted, least_of(current), location)
 
     def _content(self, target: Target) -> Content:
         root = self._workspace.root

@@ -16,6 +16,8 @@ PROPERTIES = "aws:elasticbeanstalk:application:environment"
 COMMAND = "aws:elasticbeanstalk:command"
 GROUP = "aws:autoscaling:asg"
 DEPLOYMENT = "beanpole:deployment"
+FLEET = "beanpole:fleet"
+LOCATION = (FLEET, "Location")
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -73,6 +75,8 @@ def wanted(
     properties: Sequence[str] = (),
     options: Sequence[str] = (),
     smoke: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    local: bool = False,
 ) -> Wanted:
     """Raises Misused with the words at fault; values are not repeated, they may be secrets."""
     values: dict[Key, str | None] = {}
@@ -95,6 +99,12 @@ def wanted(
         values[COMMAND, "DeploymentPolicy"] = API_POLICY[policy]
     if batch_size is not None:
         values |= {(COMMAND, "BatchSizeType"): "Fixed", (COMMAND, "BatchSize"): str(batch_size)}
+    if labels and local:
+        raise Misused("--on and --local contradict each other.", "Say where the instances shall live: one of the two.")
+    if labels:
+        values |= {LOCATION: "ssh", (FLEET, "Labels"): ",".join(labels)}
+    if local:
+        values[LOCATION] = "local"
     return Wanted(values)
 
 
@@ -104,6 +114,11 @@ def _smoke_tests(texts: Sequence[str]) -> str | None:
         return ", ".join(test.words for test in parse("\n".join(texts))) or None
     except BadSmokeTests as problem:
         raise Misused(f"--smoke: {problem}.", "For example --smoke '/health 200'.") from None
+
+
+def location_of(current: Iterable[dict[str, Any]]) -> str | None:
+    """Where the instances of an environment with these settings live."""
+    return next((each.get("Value") for each in current if (each["Namespace"], each["OptionName"]) == LOCATION), None)
 
 
 def least_of(current: Iterable[dict[str, Any]]) -> str | None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from beanpole.control import applications as versions
-from beanpole.control import compose, errors, settings, submit, update
+from beanpole.control import compose, errors, locations, settings, submit, update
+from beanpole.operations.placing import LOCATION
 from beanpole.options.smoke import tests_of
 from beanpole.policies import capacity
 from beanpole.policies.plan import Plan
@@ -56,12 +57,18 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
         version = versions.sample_version(control, wanted.application)
     stored = settings.after({}, wanted.changes, wanted.removals)
     composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
+    location = locations.chosen(control, composed.settings)
+    # Written down even where it is the default: a later default moves nothing.
+    stored |= {LOCATION: location}
+    if composed.settings.text(*LOCATION) != location:
+        composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
     goal = update.joining(update.target_of(composed, once=True), once=True)
     tests = [test.words for test in tests_of(composed.settings)]
     plan = with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
     database = control.database
     with database.write() as db:
+        locations.refuse_crowd(db, "", composed.settings, count)
         # Nobody was kept from anything while the release was composed: all is asked once more.
         there = _version(db, wanted)
         if there is None:

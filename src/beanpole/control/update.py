@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.control import compose, errors, settings, submit
+from beanpole.control import compose, errors, locations, settings, submit
 from beanpole.control.context import By, Control, the_environment
 from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members
+from beanpole.operations.placing import location_of
 from beanpole.options.smoke import tests_of
 from beanpole.policies import all_at_once, capacity, rolling
 from beanpole.policies.change import Member, Rules, Target
@@ -59,6 +60,8 @@ class Basis:
     environment: Environment
     stored: dict[OptionKey, str]
     """The stored settings with those that the call changes."""
+    location: str
+    """Where its instances live."""
     label: str | None
     version: Version | None
     fleet: tuple[Member, ...]
@@ -107,7 +110,11 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
         composed = compose.recompose(control, current, stored, wanted.changes)
     else:
         return Decision(basis, None, Plan(policy="AllAtOnce", steps=()), environment.desired)
+    locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
+    if desired > len(basis.fleet):
+        with control.database.read() as db:
+            locations.refuse_crowd(db, environment.id, composed.settings, desired)
     return Decision(basis, composed, plan(composed, current, basis.fleet, desired), desired)
 
 
@@ -176,13 +183,14 @@ def _basis(db: sa.Connection, wanted: Update, *, name: str | None, id_: str | No
     _refuse_other(environment, wanted)
     if environment.status != "Ready":
         raise errors.not_ready(environment.name)
-    stored = settings.after(environments.options(db, environment.id), wanted.changes, wanted.removals)
+    before = environments.options(db, environment.id)
+    stored = settings.after(before, wanted.changes, wanted.removals)
     label = wanted.version_label or environment.version_label or _attempted(db, environment)
     version = applications.find_version(db, environment.application, label) if label else None
     if wanted.version_label is not None and version is None:
         raise errors.no_version(wanted.version_label)
     without_health = msgspec.structs.replace(environment, health="", causes="")
-    return Basis(without_health, stored, label, version, members(db, environment.id))
+    return Basis(without_health, stored, location_of(before), label, version, members(db, environment.id))
 
 
 def _refuse_other(environment: Environment, wanted: Update) -> None:

@@ -10,6 +10,8 @@ from beanpole.fleet.agent_client import AgentClient, AgentRefused, AgentUnreacha
 from beanpole.store import instances
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from beanpole.fleet.place import Place, Progressed
     from beanpole.store.database import Database
     from beanpole.store.instances import Instance
@@ -19,9 +21,12 @@ RETRY = 0.1
 
 
 class Fleet:
-    def __init__(self, database: Database, local: Place) -> None:
+    """`local`: this machine; `servers`: the hosts that rows of instances name."""
+
+    def __init__(self, database: Database, local: Place, servers: Place) -> None:
         self._database = database
         self._local = local
+        self._servers = servers
         self._known: dict[str, Instance] = {}
         self._letting_go = False
 
@@ -31,8 +36,7 @@ class Fleet:
 
     def place(self, instance_id: str) -> Place:
         """Where the instance lives. AgentUnreachable when there is none of that name."""
-        self._instance(instance_id)
-        return self._local
+        return self._local if self._instance(instance_id).host is None else self._servers
 
     def address(self, instance_id: str) -> str:
         """The loopback address of its machine that is the instance's own."""
@@ -77,18 +81,30 @@ class Fleet:
 
         `repeat=False`: one that died with its agent is not done again; JobInterrupted says so.
 
-        Raises JobError, StaleEpoch, AgentUnreachable (also when `timeout` seconds are over: then it is unknown whether
-        the job was done). A caller that is cancelled cancels the job, unless this process lets go.
+        Raises JobError, StaleEpoch, AgentUnreachable (also when `timeout` seconds are over, or the place's patience
+        with an agent that is silent: then it is unknown whether the job was done). A caller that is cancelled cancels
+        the job, unless this process lets go.
         """
+        patience = self.place(instance_id).patience
+        silent: float | None = None
+
+        def heard() -> None:
+            nonlocal silent
+            silent = None
+
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     try:
-                        return await self._job(instance_id, key, kind, arguments, epoch, repeat, on_progress)
+                        return await self._job(instance_id, key, kind, arguments, epoch, repeat, on_progress, heard)
                     except JobInterrupted:
                         if not repeat:
                             raise
                     except AgentUnreachable:
+                        now = asyncio.get_running_loop().time()
+                        silent = now if silent is None else silent
+                        if now - silent >= patience:
+                            raise
                         await asyncio.sleep(RETRY)
         except TimeoutError:
             await self._cancel(instance_id, key)
@@ -107,11 +123,14 @@ class Fleet:
         epoch: int,
         repeat: bool,
         on_progress: Progressed | None,
+        heard: Callable[[], None],
     ) -> dict[str, Any]:
+        """`heard` is called when the agent has taken the job."""
         client = await self.client(instance_id)
         if not repeat and (known := await _known(client, key)) is not None and known.state == "interrupted":
             known.outcome()
         await client.put_job(key, kind, arguments, epoch)
+        heard()
         return await client.wait_job(key, on_progress)
 
     async def _cancel(self, instance_id: str, key: str) -> None:

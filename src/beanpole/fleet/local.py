@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import shutil
 import socket
@@ -46,10 +47,9 @@ class ThisMachine:
     """The instances below one folder, see `Place`."""
 
     shared_machine = True
+    patience = math.inf  # an agent that does not answer is followed by another
 
-    def __init__(
-        self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path
-    ) -> None:
+    def __init__(self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder
@@ -112,10 +112,16 @@ class ThisMachine:
     async def bring(self, instance_id: str, digests: Iterable[str], on_progress: Progressed) -> str:
         return str(self._blobs.root)
 
-    def layer_job(self, layer: Layer) -> dict[str, Any]:
+    def kind(self, instance_id: str, python: str) -> None:
+        return None
+
+    def builder(self, instance_id: str, python: str) -> None:
+        return None
+
+    def layer_job(self, instance_id: str, layer: Layer, python: str) -> dict[str, Any]:
         return layer.job_arguments()
 
-    def layer_folder(self, key: str) -> str:
+    def layer_folder(self, instance_id: str, key: str, python: str) -> str:
         return str(self._layers / key)
 
     async def _started(self, instance_id: str) -> AgentClient:

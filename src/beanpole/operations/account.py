@@ -13,7 +13,7 @@ from beanpole.operations.blame import Blame
 from beanpole.operations.brought import brought
 from beanpole.operations.difference import NONE, differences
 from beanpole.operations.observed import members
-from beanpole.platforms import lock
+from beanpole.platforms.changes import changes
 from beanpole.policies import plan as plans
 from beanpole.store import operations
 
@@ -75,9 +75,10 @@ def account_of(db: sa.Connection, parts: Parts, held: Operation, *, succeeded: b
     goal = new if succeeded else old
     if goal is not None and held.kind != "create":
         named = {each.instance for each in behind}
-        reason = f"does not serve release {goal.number}"
+        reasons = dict.fromkeys(unreached(journal), "could not be reached")
         astray = (each.id for each in members(db, held.environment_id) if each.digest != goal.digest)
-        behind += tuple(Behind(name, reason) for name in astray if name not in named)
+        other = f"does not serve release {goal.number}"
+        behind += tuple(Behind(name, reasons.get(name, other)) for name in astray if name not in named)
     if old is None or new is None or held.release == held.previous:
         return msgspec.structs.replace(account, behind=behind)
     changed = tuple(Change(each.what, each.old, each.new) for each in differences(parts.registry, old, new))
@@ -103,6 +104,12 @@ def left_behind(journal: Mapping[str, Any]) -> tuple[Behind, ...]:
     return tuple(found.values())
 
 
+def unreached(journal: Mapping[str, Any]) -> frozenset[str]:
+    """Instances of which nothing was asked. They serve what they served, or nothing."""
+    silent = (key for key, result in journal.items() if isinstance(result, dict) and "excluded" in result)
+    return frozenset(key.rpartition("/")[2] for key in silent)
+
+
 def _dependencies(parts: Parts, old: Brought, new: Brought) -> tuple[Change, ...]:
     """None where a layer is not here (any more): a difference to the unknown would be no difference."""
     if old.content.layer == new.content.layer:
@@ -110,7 +117,7 @@ def _dependencies(parts: Parts, old: Brought, new: Brought) -> tuple[Change, ...
     before, after = (parts.layers.packages(release.content.layer) for release in (old, new))
     if before is None or after is None:
         return ()
-    return tuple(Change(name, was or NONE, now or NONE) for name, was, now in lock.changed(before, after))
+    return tuple(Change(each.name, each.before or NONE, each.after or NONE) for each in changes(before, after))
 
 
 def _policy(plan: str) -> str:

@@ -24,7 +24,7 @@ def members(db: sa.Connection, environment_id: str) -> tuple[Member, ...]:
         if endpoint.state == "serving"
     }
     return tuple(
-        Member(instance.id, serving.get(instance.id))
+        Member(instance.id, serving.get(instance.id), reachable=instance.silent_since is None)
         for instance in instances.listed(db, environment_id)
         if instance.state != "terminating"
     )

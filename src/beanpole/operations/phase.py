@@ -14,15 +14,17 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from beanpole.balancer.lint import BadPools
-from beanpole.fleet.agent_client import AgentError
+from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
-from beanpole.operations.blame import Blame, StepFailed
+from beanpole.operations.blame import StepFailed, StepUnknown, together
 from beanpole.operations.board import Progress
 from beanpole.operations.brought import brought
 from beanpole.operations.steps import HANDLERS
+from beanpole.operations.steps.exclude import leave_rotation_of
 from beanpole.operations.words import begin_events, end_events
 from beanpole.operations.work import Work
-from beanpole.policies.plan import Drain, Register
+from beanpole.policies.change import floor
+from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Smoke
 from beanpole.store import environments, events, instances
 from beanpole.store.operations import LeaseLost, holding, journal_of, record
 
@@ -42,6 +44,8 @@ class Phase:
         self._name = name
         self._plan = plan
         self._unfinished: set[str] = set()
+        self._silent: set[str] = set()
+        self._refused: dict[str, StepFailed] = {}
         with parts.database.read() as db:
             environment = environments.find(db, held.environment_id)
             if environment is None:
@@ -66,7 +70,8 @@ class Phase:
         """Carry out what the journal does not have yet. Raises StepFailed on the way forward only."""
         for step in self._plan.steps:
             await self._begin(step)
-            todo = [slot for slot in step.slots if f"{self._name}/{step.key}/{slot}" not in self._journal]
+            slots = (self._leader(step),) if isinstance(step, Once | Smoke) else step.slots
+            todo = [slot for slot in slots if f"{self._name}/{step.key}/{slot}" not in self._journal]
             self._unfinished = set(todo)
             # A task group, so that one slot's failure ends the work on its siblings before the return starts.
             try:
@@ -75,6 +80,9 @@ class Phase:
                         group.create_task(self._slot(step, slot))
             except BaseExceptionGroup as failures:
                 raise _worst(failures) from failures
+            if self._refused:
+                blames = [self._refused[slot].blame for slot in todo if slot in self._refused]
+                raise StepFailed(together(blames, len(slots)))
 
     async def _begin(self, step: AnyStep) -> None:
         key = f"{self._name}/{step.key}/begin"
@@ -89,14 +97,19 @@ class Phase:
         board, held = self._parts.board, self._held
         if self._left_behind(slot):
             return
-        work = Work(self._parts, held, self._environment, self._name, step, slot, self._bound(slot), self._brought)
+        bound, alone = self._bound(slot), self._alone(slot)
+        work = Work(self._parts, held, self._environment, self._name, step, slot, bound, self._brought, alone)
         board.put(held.id, step.key, slot, Progress("running"))
         try:
             result = await self._handled(work)
         except StepFailed as failure:
             board.put(held.id, step.key, slot, Progress("failed", failure.blame.cause))
-            if self._name == "return":
-                await self._leave_behind(work, step, slot, failure.blame)
+            if self._name == "return" or self._may_go_on_without(step, slot, failure):
+                await self._leave_behind(work, step, slot, failure)
+                return
+            if isinstance(step, Preflight):
+                # The others are looked at all the same: who has to make room wants to know where.
+                self._refused[slot] = failure
                 return
             if not isinstance(step, Drain):
                 raise
@@ -114,31 +127,58 @@ class Phase:
             return await HANDLERS[type(work.step)](work)
         except (StepFailed, LeaseLost, OperationalError):
             raise
+        except AgentUnreachable as silence:
+            raise work.unknown(silence) from silence
         except (AgentError, AgentWillNotStart, BadPools, OSError) as problem:
-            raise work.failed(str(problem) or type(problem).__name__, "Look at the control plane's log.") from problem
+            remedy = getattr(problem, "remedy", "Look at the control plane's log.")
+            raise work.failed(str(problem) or type(problem).__name__, remedy) from problem
         except Exception as fault:
             log.exception("a step failed for a fault of ours", operation=self._held.id, step=work.step.key)
             cause = f"a fault of Beanpole's: {type(fault).__name__}: {fault}"
             raise work.failed(cause, "The control plane's log has the details. Please report it.") from fault
 
-    async def _leave_behind(self, work: Work, step: AnyStep, slot: str, blame: Blame) -> None:
-        """On the way back: this instance gets no requests, and the others go on without it.
+    def _leader(self, step: Once | Smoke) -> str:
+        """The first instance that has not been left behind when the step begins; the same one after a restart."""
+        arrived = next((other.slots for other in self._plan.steps if isinstance(other, Fetch)), step.slots)
+        tried = (slot for slot in arrived if f"{self._name}/{step.key}/{slot}" in self._journal)
+        here = (slot for slot in arrived if not self._left_behind(slot))
+        return next(tried, next(here, step.slots[0]))
+
+    def _may_go_on_without(self, step: AnyStep, slot: str, failure: StepFailed) -> bool:
+        """Whether the others go forward although it is unknown what this instance did: enough of them are left.
+
+        Not where the answer matters to all: nobody knows whether the leader's commands ran. Nor where another one has
+        no room for the release: then nobody goes forward.
+        """
+        if not isinstance(failure, StepUnknown) or isinstance(step, Once) or slot.startswith("new-") or self._refused:
+            return False
+        everyone = {each for other in self._plan.steps for each in other.slots if not each.startswith("new-")}
+        left = {each for each in everyone if self._left_behind(each)} | self._silent | {slot}
+        if len(everyone) - len(left) < floor(len(everyone)):
+            return False
+        self._silent.add(slot)
+        return True
+
+    async def _leave_behind(self, work: Work, step: AnyStep, slot: str, failure: StepFailed) -> None:
+        """This instance gets no requests, and the others go on without it.
 
         One that serves the release already goes on serving: something else on it could not be stopped.
         """
         goal = work.release.digest if isinstance(step, Drain | Register) else None
         serves = any(each.digest == goal and each.state == "serving" for each in work.endpoints())
-        with work.writing() as db:
-            instances.drain(db, work.now(), work.instance, keep=goal if serves else None)
-            if not serves:
-                instances.update(db, work.instance, release=None)
+        stands = "It is out of rotation until it can follow."
+        if serves:
+            stands = f"It serves release {work.release.number}."
+            with work.writing() as db:
+                instances.drain(db, work.now(), work.instance, keep=goal)
+        elif not leave_rotation_of(work, alone=not isinstance(failure, StepUnknown)):
+            stands = "It goes on getting requests, because no other instance serves."
         try:
             await self._parts.edge.apply()
         except (AgentError, AgentWillNotStart) as problem:
             log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
-        stands = f"It serves release {work.release.number}." if serves else "It is out of rotation until it can follow."
-        words = f"{blame.line()} {stands}"
-        result = {"behind": msgspec.to_builtins(blame)}
+        words = f"{failure.blame.line()} {stands}"
+        result = {"behind": msgspec.to_builtins(failure.blame)}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
 
     async def _write(self, key: str, result: dict[str, Any], said: list[tuple[str, Severity]]) -> None:
@@ -164,6 +204,10 @@ class Phase:
     def _names(self, slots: tuple[str, ...]) -> list[str]:
         return [self._bound(slot) or slot for slot in slots]
 
+    def _alone(self, slot: str) -> bool:
+        """Whether preflight found that two releases cannot run there at once; that holds for the way back as well."""
+        return any("alone" in result for key, result in self._journal.items() if key.endswith(f"preflight/{slot}"))
+
     def _left_behind(self, slot: str) -> bool:
         return any("behind" in result for key, result in self._journal.items() if key.endswith(f"/{slot}") and result)
 
@@ -174,8 +218,7 @@ def _worst(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     blamed = [each for each in found if isinstance(each, StepFailed)]
     if len(blamed) < len(found):
         return next(each for each in found if not isinstance(each, StepFailed))
-    first = blamed[0]
-    others = [other for other in blamed[1:] if other.blame != first.blame]
+    first, *others = blamed
     if not others:
         return first
     also = f"{first.blame.cause} ({', '.join(other.blame.instance for other in others)} failed in the same step)"

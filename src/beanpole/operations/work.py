@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from beanpole.fleet.agent_client import AgentUnreachable, JobError, JobFailed, StaleEpoch
-from beanpole.operations.blame import Blame, StepFailed
+from beanpole.operations.blame import Blame, StepFailed, StepUnknown
 from beanpole.operations.board import Board, Progress
 from beanpole.store import instances
 from beanpole.store.facts import raise_to
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
     from beanpole.fleet.layers import Layers
     from beanpole.operations.release import Content
@@ -42,7 +42,7 @@ class Parts:
     database: Database
     blobs: Blobs
     fleet: Fleet
-    edge: EdgeProxy
+    edge: Balancers
     layers: Layers
     registry: Registry
     board: Board
@@ -71,6 +71,8 @@ class Work:
     """The instance that the slot stands for; '' until a Launch step has bound it."""
     brought: Brought | None
     """None where the environment has no release to bring."""
+    alone: bool = False
+    """Preflight found no room for two releases at once on the instance."""
     events: list[tuple[str, Severity]] = field(default_factory=list)
 
     @property
@@ -107,6 +109,7 @@ class Work:
         """Have the instance's agent do a job and wait for its result; StepFailed says whom and what to blame.
 
         `timeout` is in seconds. `repeat=False`: a job that died with its agent is reported as failed, not done again.
+        StepUnknown when the agent does not answer.
         """
         # With its time: where a backup was put back, agents remember another operation of the same number.
         operation = f"op{self.operation.id}.{self.operation.created_at}"
@@ -132,15 +135,14 @@ class Work:
                 raise_to(db, "epoch", int(newer.body.get("epoch", 0)))
             raise LeaseLost(f"instance {self.instance} takes orders of a newer lease") from newer
         except AgentUnreachable as silence:
-            remedy = "Whether the work was done is unknown. Look at the instance, then deploy again."
-            raise self.failed(f"the agent of the instance does not answer: {silence}", remedy) from silence
+            raise self.unknown(silence) from silence
 
     async def state(self) -> dict[str, Any]:
         """What runs on the instance."""
         try:
             return await self.parts.fleet.state(self.instance)
         except AgentUnreachable as silence:
-            raise self.failed(f"the agent of the instance does not answer: {silence}", "Deploy again.") from silence
+            raise self.unknown(silence) from silence
 
     def blame_job(self, failure: JobFailed) -> Blame:
         return Blame(
@@ -157,6 +159,13 @@ class Work:
         stage = type(self.step).__name__
         blame = Blame(stage=stage, cause=cause, remedy=remedy, instance=self.instance, last_lines=last_lines)
         return StepFailed(blame)
+
+    def unknown(self, silence: AgentUnreachable) -> StepUnknown:
+        blame = self.failed(
+            f"the agent of the instance does not answer: {silence}",
+            "Whether the work was done is unknown. Look at the instance; it is brought into line when it answers.",
+        ).blame
+        return StepUnknown(blame)
 
 
 class Handler(Protocol):

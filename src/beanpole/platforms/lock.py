@@ -87,12 +87,6 @@ def wheel_name(file: str) -> tuple[str, str]:
     return canonical(match[1]), match[2].replace("_", "-")
 
 
-def changed(old: Mapping[str, str], new: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
-    """Packages whose versions differ, by name: (name, version before, version after); None where there is none."""
-    names = sorted(old.keys() | new.keys())
-    return [(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
-
-
 def install_text(wheels: Iterable[Wheel]) -> str:
     """The lock that an instance installs from, offline: one line for each wheel, sorted, with its one hash."""
     lines = (f"{wheel.name}=={wheel.version} --hash=sha256:{wheel.sha256}" for wheel in wheels)

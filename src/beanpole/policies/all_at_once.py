@@ -6,15 +6,16 @@ outage that nobody asked for.
 
 from __future__ import annotations
 
-from beanpole.policies.change import Member, Rules, Target, batches
-from beanpole.policies.deployment import arrive, replace, stop_first_notes
+from beanpole.policies.change import Member, Rules, Target, batches, split
+from beanpole.policies.deployment import arrive, notes_of, replace, slots_of, stop_first_notes
 from beanpole.policies.plan import Plan
 
 
 def plan(members: tuple[Member, ...], target: Target, _rules: Rules) -> Plan:
-    several = len(members) > 1
-    size = (len(members) + 1) // 2 if target.stop_first and several else len(members)
-    groups = batches(members, Rules(batch_size=size, batch_is_percentage=False))
+    reached, behind = split(members, target)
+    several = len(reached) > 1
+    size = (len(reached) + 1) // 2 if target.stop_first and several else len(reached)
+    groups = batches(reached, Rules(batch_size=size, batch_is_percentage=False))
     notes, downtime = stop_first_notes(target, several)
-    steps = [*arrive(tuple(member.id for member in members), target), *replace(groups, target)]
-    return Plan(policy="AllAtOnce", steps=tuple(steps), notes=notes, downtime=downtime)
+    steps = [*arrive(slots_of(reached), target), *replace(groups, target, slots_of(behind))]
+    return Plan(policy="AllAtOnce", steps=tuple(steps), notes=notes + notes_of(behind), downtime=downtime)

@@ -21,8 +21,11 @@ def grow(number: int, target: Target | None, first: int = 1) -> list[AnyStep]:
 
 
 def shrink(members: tuple[Member, ...], number: int) -> list[AnyStep]:
-    """Remove `number` instances: first those that serve nothing, then the newest ones (`members` are oldest first)."""
-    order = sorted(range(len(members)), key=lambda at: (members[at].digest is not None, -at))
+    """Remove `number` instances: first those that cannot be reached, then those that serve nothing, then the newest.
+
+    `members` are oldest first.
+    """
+    order = sorted(range(len(members)), key=lambda at: (members[at].reachable, members[at].digest is not None, -at))
     return remove(tuple(members[at].id for at in order[:number]))
 
 

@@ -12,6 +12,7 @@ class Member(msgspec.Struct, frozen=True):
     digest: str | None = None
     """Of the release that serves here; None when nothing does."""
     reachable: bool = True
+    """Whether its agent answers. What does not answer is unknown, not failed."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -32,6 +33,27 @@ class Rules(msgspec.Struct, frozen=True):
     policy: str = "AllAtOnce"
     batch_size: int = 100
     batch_is_percentage: bool = True
+
+
+def floor(count: int) -> int:
+    """How many of so many instances a change has to reach: half of them, and one at least.
+
+    Fewer, and what the rest of the fleet serves would be decided by a minority of it.
+    """
+    return max((count + 1) // 2, 1)
+
+
+def split(members: tuple[Member, ...], target: Target) -> tuple[tuple[Member, ...], tuple[Member, ...]]:
+    """Those that a change goes to, and those that stay behind because they cannot be reached.
+
+    Nobody stays behind when too few would be left: then the change begins, and fails, with all. Of those that cannot be
+    reached, one that serves the target is neither.
+    """
+    reached = tuple(member for member in members if member.reachable)
+    if len(reached) < floor(len(members)):
+        return members, ()
+    silent = (member for member in members if not member.reachable)
+    return reached, tuple(member for member in silent if member.digest != target.digest)
 
 
 def batches(members: tuple[Member, ...], rules: Rules) -> list[tuple[str, ...]]:

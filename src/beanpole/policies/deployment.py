@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beanpole.policies.plan import Activate, AnyStep, Drain, Fetch, Finish, Gate, Once, Preflight, Prepare
+from beanpole.policies.plan import Activate, AnyStep, Drain, Exclude, Fetch, Finish, Gate, Once, Preflight, Prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from beanpole.policies.change import Target
+    from beanpole.policies.change import Member, Target
 
 Slots = tuple[str, ...]
 
@@ -25,14 +25,16 @@ def arrive(slots: Slots, target: Target) -> list[AnyStep]:
     return steps
 
 
-def replace(batches: Sequence[Slots], target: Target) -> list[AnyStep]:
+def replace(batches: Sequence[Slots], target: Target, behind: Slots = ()) -> list[AnyStep]:
     """Batch after batch onto the release; the old one stays, drained but alive, until all batches have passed.
 
     That keeps the way back short as long as it may be needed, and lets long requests end while the next batch starts.
+    `behind`: instances that cannot be reached and serve something else.
     """
     steps: list[AnyStep] = []
     for number, slots in enumerate(batches, 1):
         steps += batch(number, len(batches), slots, target)
+    steps += exclude(behind)
     steps.append(drain(tuple(slot for slots in batches for slot in slots)))
     return steps
 
@@ -50,6 +52,25 @@ def batch(number: int, of: int, slots: Slots, target: Target) -> list[AnyStep]:
         Gate(key=f"gate-{number}", slots=slots, batch=number, words=f"Check that it stays well ({name})"),
         Finish(key=f"finish-{number}", slots=slots, batch=number, words=f"Make it the release of record ({name})"),
     ]
+
+
+def exclude(slots: Slots) -> list[AnyStep]:
+    """After the others went over: until then what does not answer may well serve the same as they do."""
+    if not slots:
+        return []
+    return [Exclude(key="exclude", slots=slots, words=f"Take {count(slots)} that cannot be reached out of rotation")]
+
+
+def notes_of(behind: Sequence[Member]) -> tuple[str, ...]:
+    """The sentence about those that are left behind."""
+    if not behind:
+        return ()
+    names = ", ".join(slots_of(behind))
+    return (f"These instances cannot be reached and stay behind until they answer again: {names}.",)
+
+
+def slots_of(members: Sequence[Member]) -> Slots:
+    return tuple(member.id for member in members)
 
 
 def drain(slots: Slots, words: str = "Let the old release finish its requests and stop it") -> AnyStep:

@@ -75,6 +75,10 @@ class Register(Step, frozen=True, kw_only=True, tag=True):
     """The balancer learns how the settings want these instances checked. No instance is touched."""
 
 
+class Exclude(Step, frozen=True, kw_only=True, tag=True):
+    """No new requests to these instances, which cannot be reached. Nothing is asked of them."""
+
+
 class Leave(Step, frozen=True, kw_only=True, tag=True):
     """No new requests to these instances; wait until they have none, or the drain deadline is over."""
 
@@ -92,6 +96,7 @@ AnyStep = (
     | Activate
     | Gate
     | Finish
+    | Exclude
     | Smoke
     | Drain
     | Register

@@ -2,13 +2,13 @@
 
 Every instance that does not serve the old release goes to it, at once and start-first: the old release is on the
 instance, mostly still running. What this operation launched goes away. Nothing is fetched anew, no leader-only command
-runs.
+runs. What cannot be reached is out of rotation until it can.
 """
 
 from __future__ import annotations
 
 from beanpole.policies.change import Member, Target
-from beanpole.policies.deployment import batch, drain
+from beanpole.policies.deployment import batch, drain, exclude, slots_of
 from beanpole.policies.plan import AnyStep, Leave, Plan, Register, Terminate
 
 
@@ -26,17 +26,19 @@ def plan(
     the balancer was told to check otherwise.
     """
     staying = tuple(member for member in members if member.id not in launched)
-    astray = tuple(member for member in staying if target and member.digest != target.digest)
+    wrong = tuple(member for member in staying if target and member.digest != target.digest)
+    astray = tuple(member for member in wrong if member.reachable)
     steps: list[AnyStep] = []
     if target is not None:
         groups = _groups(astray, target)
         for number, slots in enumerate(groups, 1):
             steps += batch(number, len(groups), slots, target)
-    if target is not None and checks and staying:
-        ids = tuple(member.id for member in staying)
+    if target is not None and checks and any(member.reachable for member in staying):
+        ids = tuple(member.id for member in staying if member.reachable)
         steps.append(Register(key="register", slots=ids, words="Tell the balancer the former health check"))
+    steps += exclude(slots_of([member for member in wrong if not member.reachable]))
     both = {member.id for member in astray} | touched
-    leftover = tuple(member.id for member in staying if member.id in both)
+    leftover = tuple(member.id for member in staying if member.id in both and member.reachable)
     if target is not None and leftover:
         steps.append(drain(leftover, "Stop what else was started there"))
     if launched and target is not None:

@@ -75,7 +75,8 @@ class Alignment:
     def _askew(self, db: sa.Connection, environment: Environment, settled: Collection[str], now: float) -> list[str]:
         """Instances that are out of line, and the key of the whole fleet where their number is wrong."""
         fleet = members(db, environment.id)
-        behind = [member.id for member in fleet if member.digest not in settled]
+        # What cannot be reached is waited for: to try would only keep everybody else waiting.
+        behind = [member.id for member in fleet if member.digest not in settled and member.reachable]
         well = [member.id for member in fleet if member.digest in settled]
         count = [_count(environment)]
         right = len(fleet) == environment.desired

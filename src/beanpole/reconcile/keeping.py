@@ -8,6 +8,7 @@ it here.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,10 +19,12 @@ from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.store import instances, operations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     import sqlalchemy as sa
 
     from beanpole.fleet.agent_client import AgentClient
-    from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
     from beanpole.store.database import Database
     from beanpole.store.instances import Instance
@@ -32,31 +35,78 @@ PERIOD = 2.0
 QUICK = 2.0
 """Seconds for an agent to say that it is there, over SSH, too; one that takes longer may have to be started again."""
 
+SILENCE = 10.0
+"""Seconds without an answer after which an instance counts as one that cannot be reached. A reboot takes longer, a lost
+connection mostly not."""
+
 log = structlog.get_logger("keeping")
 
 
 class Keeping:
-    def __init__(self, database: Database, fleet: Fleet, edge: EdgeProxy) -> None:
+    def __init__(self, database: Database, fleet: Fleet, edge: Balancers) -> None:
         self._database = database
         self._fleet = fleet
         self._edge = edge
         self._started: dict[str, float] = {}
+        self._silent: dict[str, int] = {}
+        self._looking: dict[str, asyncio.Task[object]] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            await asyncio.sleep(PERIOD)
-            await self.once()
+        """Until cancelled. One that takes long to answer, or to be started, keeps nobody else from being looked at."""
+        try:
+            while True:
+                await asyncio.sleep(PERIOD)
+                if begun := self._look():
+                    await asyncio.wait(begun, timeout=PERIOD)
+        finally:
+            looking = list(self._looking.values())
+            for task in looking:
+                task.cancel()
+            await asyncio.gather(*looking, return_exceptions=True)
 
     async def once(self) -> None:
+        """Everyone, once, to the end."""
+        await asyncio.gather(*self._look())
+
+    def _look(self) -> list[asyncio.Task[object]]:
+        """At everyone who is not being looked at yet."""
         with self._database.read() as db:
             busy = {each.environment_id for each in operations.listed(db, open_only=True, limit=1000)}
             kept = [each for each in instances.listed(db) if _is_kept(each, busy)]
         self._started = {each.id: self._started[each.id] for each in kept if each.id in self._started}
-        await asyncio.gather(
-            self._noted("balancer", self._edge.keep_alive()),
-            *(self._noted(each.id, self._keep(each)) for each in kept),
-        )
+        self._silent = {each.id: self._silent[each.id] for each in kept if each.id in self._silent}
+        work: dict[str, Callable[[], Coroutine[None, None, object]]] = {
+            "balancer": lambda: self._noted("balancer", self._edge.keep_alive()),
+            **{each.id: partial(self._heard, each) for each in kept},
+        }
+        begun: list[asyncio.Task[object]] = []
+        for name in work.keys() - self._looking.keys():
+            self._looking[name] = task = asyncio.create_task(work[name](), name=f"keeping {name}")
+            task.add_done_callback(partial(self._looked, name))
+            begun.append(task)
+        return begun
+
+    def _looked(self, name: str, task: asyncio.Task[object]) -> None:
+        self._looking.pop(name, None)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("an instance could not be kept for a fault of ours", of=name, exc_info=fault)
+
+    async def _heard(self, instance: Instance) -> None:
+        """Keep it, and write down since when it does not answer, or that it does again."""
+        now = self._database.now_ms()
+        if await self._noted(instance.id, self._keep(instance)):
+            self._silent.pop(instance.id, None)
+            since = None
+        else:
+            since = self._silent.setdefault(instance.id, now)
+            if self._database.now_ms() - since < SILENCE * 1000:
+                return
+        if since != instance.silent_since:
+            await asyncio.to_thread(self._write_silence, instance.id, since)
+
+    def _write_silence(self, instance_id: str, since: int | None) -> None:
+        with self._database.write() as db:
+            instances.update(db, instance_id, silent_since=since)
 
     async def _keep(self, instance: Instance) -> None:
         client = await self._running(instance.id)
@@ -67,7 +117,9 @@ class Keeping:
             client = await self._fleet.keep_alive(instance.id)
         if instance.state == "launching":
             await asyncio.to_thread(self._launched, instance.id)
-        if self._started.get(instance.id) == (started := (await client.hello())["started_at"]):
+        # Whoever found it running has greeted it a moment ago; to ask each agent twice would be half of the work.
+        started = (client.greeting or await client.hello())["started_at"]
+        if self._started.get(instance.id) == started:
             return
         # A new agent: compare what runs with what the balancer knows.
         asked_at = self._database.now_ms()
@@ -116,11 +168,14 @@ class Keeping:
                 instances.put_endpoint(db, endpoint)
         return bool(moved), all(each.digest in running for each in known if each.state == "serving")
 
-    async def _noted(self, who: str, work: object) -> None:
+    async def _noted(self, who: str, work: object) -> bool:
+        """Whether it could be done."""
         try:
             await work  # type: ignore[misc]
         except (AgentUnreachable, AgentWillNotStart) as problem:
             log.warning("agent cannot be reached or started", of=who, problem=str(problem))
+            return False
+        return True
 
 
 def _is_kept_now(db: sa.Connection, instance_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""What this store is, decided once when it is made, and the counters that only grow."""
+"""What this store is, decided once when it is made, what was decided for all of it, and the counters that only grow."""
 
 from __future__ import annotations
 
@@ -37,6 +37,25 @@ def identity(database: Database, region: str) -> Identity:
             if name not in known:
                 db.execute(fact.insert().values(name=name, value=value))
     return msgspec.convert(fresh | known, Identity)
+
+
+def find(db: sa.Connection, name: str) -> str | None:
+    return db.execute(sa.select(fact.c.value).where(fact.c.name == name)).scalar()
+
+
+def below(db: sa.Connection, prefix: str) -> dict[str, str]:
+    """Facts whose name begins so, by the rest of their names, sorted."""
+    query = sa.select(fact.c.name, fact.c.value).where(fact.c.name.startswith(prefix, autoescape=True))
+    return {name.removeprefix(prefix): value for name, value in db.execute(query.order_by(fact.c.name))}
+
+
+def put(db: sa.Connection, name: str, value: str) -> None:
+    remove(db, name)
+    db.execute(fact.insert().values(name=name, value=value))
+
+
+def remove(db: sa.Connection, name: str) -> None:
+    db.execute(fact.delete().where(fact.c.name == name))
 
 
 def raise_to(db: sa.Connection, name: str, least: int) -> None:

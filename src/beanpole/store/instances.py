@@ -18,6 +18,8 @@ class Instance(msgspec.Struct, frozen=True):
     address: str
     release: int | None
     launched_at: int
+    silent_since: int | None = None
+    """Its agent does not answer since then, so what is there is unknown; None: it answers, as far as is known."""
     host: str | None = None
     """Id of the server that it lives on; None: this machine."""
 

@@ -230,7 +230,8 @@ instance = sa.Table(
     _text("address"),
     sa.Column("release", sa.Integer, nullable=True),  # number of the release that serves here
     sa.Column("launched_at", _time, nullable=False),
-    _text("host", null=True),  # id of the server that it lives on; null: this machine. No foreign key: see migration 0003
+    sa.Column("silent_since", _time, nullable=True),  # its agent does not answer since then; null: it does
+    _text("host", null=True),  # id of the server that it lives on; null: this machine
 )
 
 endpoint = sa.Table(

@@ -12,10 +12,16 @@ ConnectionFailed
 
 `unknown` tells the first three, which say nothing about the server's state and may be over in a moment, from the
 others, which are answers and wait for a person. All are ConnectionErrors: to whoever speaks to an agent, it is away.
+
+SetupFailed             the server was reached, and what had to be done there could not be done
+├── HeldByAnother       another Beanpole holds it
+├── ProgramsMissing     we have no programs for its architecture
+└── AgentTooNew         a newer Beanpole was here, whose agents do not speak with us
 """
 
 from __future__ import annotations
 
+from beanpole.fleet.agent_client import AgentError
 from beanpole.fleet.servers.host_key import HostKey
 
 
@@ -81,4 +87,32 @@ class SessionRefused(ConnectionFailed):
 
 
 class ProgramFailed(ConnectionFailed):
+    pass
+
+
+class SetupFailed(AgentError):
+    """`cause` and `remedy` are sentences for people."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+class HeldByAnother(SetupFailed):
+    """`store` and `since` say who holds it; empty when its host.json says neither."""
+
+    def __init__(self, name: str, store: str, since: str) -> None:
+        who = f"another Beanpole (store {store})" if store else "a Beanpole that its host.json does not name"
+        cause = f"{name} is held by {who}" + (f" since {since}" if since else "")
+        super().__init__(cause, "Remove it there first: beanpole hosts remove. Or take it over with --force.")
+        self.store = store
+        self.since = since
+
+
+class ProgramsMissing(SetupFailed):
+    pass
+
+
+class AgentTooNew(SetupFailed):
     pass

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from beanpole.operations.steps.activate import activate, finish, gate, register
 from beanpole.operations.steps.arrive import fetch, once, prepare
+from beanpole.operations.steps.exclude import exclude
 from beanpole.operations.steps.launch import launch
 from beanpole.operations.steps.leave import drain, leave_rotation, terminate
 from beanpole.operations.steps.preflight import preflight
@@ -27,6 +28,7 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Smoke: smoke,
     plan.Drain: drain,
     plan.Register: register,
+    plan.Exclude: exclude,
     plan.Leave: leave_rotation,
     plan.Terminate: terminate,
 }

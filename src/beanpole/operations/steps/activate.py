@@ -12,9 +12,12 @@ import msgspec
 
 from beanpole.balancer.lint import lint
 from beanpole.balancer.pool import Pool
+from beanpole.operations.blame import StepUnknown
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
-from beanpole.operations.steps.smoke import smoke_instance
+from beanpole.operations.steps.smoke import limit, smoke_instance
+from beanpole.operations.steps.turn import take_turn
+from beanpole.options.smoke import tests_of
 from beanpole.platforms.procfile import WEB
 from beanpole.policies.plan import Gate
 from beanpole.store import environments, instances
@@ -30,8 +33,8 @@ SWITCH_TIMEOUT = 120.0
 """Seconds for the processes beside `web` to go over, and for a release to become the boot target."""
 
 VERDICT_RESERVE = 600.0
-"""Seconds beyond the gate before an agent takes a stop-first start back by itself: a control plane that died has that
-long to come back."""
+"""Seconds beyond the smoke tests and the gate before an agent takes a stop-first start back by itself: a control plane
+that died has that long to come back."""
 
 DEPLOYMENT = "beanpole:deployment"
 
@@ -39,21 +42,23 @@ DEPLOYMENT = "beanpole:deployment"
 async def activate(work: Work) -> dict[str, Any]:
     digest = work.release.digest
     _refuse_bad_check(work)
-    if getattr(work.step, "stop_first", False) and not await _runs(work, digest):
+    stop_first = getattr(work.step, "stop_first", False) or work.alone
+    if stop_first and not await _runs(work, digest):
         # The agent stops the old one when it starts this one, and starts it again when no verdict comes.
+        if work.alone:
+            await take_turn(work, keep=digest)
         await leave(work, keep=digest)
     work.progress("starting")
     arguments = start_arguments(work)
     started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
     await smoke_instance(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
+    endpoint = Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
     with work.writing() as db:
-        instances.put_endpoint(
-            db, Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
-        )
-    await work.parts.edge.apply()
+        instances.put_endpoint(db, endpoint)
+    await work.parts.edge.apply(work.instance)
     work.progress("waiting for the balancer to find it healthy")
-    if not await work.parts.edge.healthy(work.environment.id, started["address"], started["port"], EDGE_TIMEOUT):
+    if not await work.parts.edge.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
         raise work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
@@ -61,7 +66,7 @@ async def activate(work: Work) -> dict[str, Any]:
         )
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return {"address": started["address"], "port": started["port"], "seconds": started.get("seconds")}
 
 
@@ -112,11 +117,14 @@ async def register(work: Work) -> dict[str, Any]:
     """Nobody is checked in a new way that would take it out of rotation: the agent tries the check first."""
     _refuse_bad_check(work)
     if work.phase == "forward":
-        await gate(work)
+        try:
+            await gate(work)
+        except StepUnknown as silence:
+            work.say(f"{silence.blame.line()} It is checked as the others are.", "WARN")
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return {}
 
 
@@ -143,5 +151,6 @@ def start_arguments(work: Work) -> dict[str, Any]:
         "deadline": work.settings.seconds(DEPLOYMENT, "StartTimeout"),
         "fixed_port": work.release.content.fixed_port,
         "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),
-        "verdict": gate_limit(work) + VERDICT_RESERVE,
+        "stop_first": work.alone,
+        "verdict": limit(tests_of(work.settings)) + gate_limit(work) + VERDICT_RESERVE,
     }

@@ -7,19 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.local import free_address
 from beanpole.fleet.machine import memory_available
+from beanpole.operations import placing
+from beanpole.policies.placement import INSTANCE_MEMORY, NoPlace
 from beanpole.store import instances
 from beanpole.store.instances import Instance
 from beanpole.store.operations import journal_of, record
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from beanpole.operations.work import Work
 
 
-INSTANCE_MEMORY = 48 * 2**20
-"""Bytes that an agent and the smallest application take. A guess on the safe side of a fleet that ends the machine."""
-
-
 async def launch(work: Work) -> dict[str, Any]:
+    with work.parts.database.read() as db:
+        on_servers = placing.lives_on_servers(db, work.environment.id)
+    if not on_servers:
+        _refuse_crowd(work)
+    instance_id = _bind(work, on_servers)
+    work.progress("starting its agent")
+    await work.parts.fleet.launch(instance_id)
+    with work.writing() as db:
+        instances.update(db, instance_id, state="running")
+    # The environment's address is known from now on, even if all that it says is that nothing serves yet.
+    await work.parts.edge.apply(instance_id)
+    work.say(f"Added instance [{instance_id}] to your environment.")
+    return {"instance": instance_id}
+
+
+def _refuse_crowd(work: Work) -> None:
     available, needed = memory_available(), len(work.step.slots) * INSTANCE_MEMORY
     if available is not None and available < needed and not _bound(work):
         raise work.failed(
@@ -27,15 +43,6 @@ async def launch(work: Work) -> dict[str, Any]:
             f"has {available / 2**20:.0f} MB available",
             "Ask for fewer instances (aws:autoscaling:asg MinSize and MaxSize).",
         )
-    instance_id = _bind(work)
-    work.progress("starting its agent")
-    await work.parts.fleet.launch(instance_id)
-    with work.writing() as db:
-        instances.update(db, instance_id, state="running")
-    # The environment's address is known from now on, even if all that it says is that nothing serves yet.
-    await work.parts.edge.apply()
-    work.say(f"Added instance [{instance_id}] to your environment.")
-    return {"instance": instance_id}
 
 
 def _bound(work: Work) -> bool:
@@ -43,8 +50,8 @@ def _bound(work: Work) -> bool:
         return f"{work.phase}/{work.step.key}/{work.slot}/bind" in journal_of(db, work.operation.id)
 
 
-def _bind(work: Work) -> str:
-    """Choose the id and write it down before anything is made, so that a crash leaves nothing that nobody knows of."""
+def _bind(work: Work, on_servers: bool) -> str:
+    """Choose the id and the server and write them down before anything is made: a crash leaves nothing unknown."""
     key = f"{work.phase}/{work.step.key}/{work.slot}/bind"
     with work.writing() as db:
         bound = journal_of(db, work.operation.id).get(key)
@@ -53,7 +60,18 @@ def _bind(work: Work) -> str:
         taken = {other.address for other in instances.listed(db)}
         instance_id = "i-" + secrets.token_hex(9)[:17]
         address = free_address(instance_id, taken)
-        new = Instance(instance_id, work.environment.id, "launching", address, None, work.now())
+        host = _server(work, db) if on_servers else None
+        new = Instance(instance_id, work.environment.id, "launching", address, None, work.now(), host=host)
         instances.add(db, new)
         record(db, work.operation, work.now(), key, {"instance": instance_id})
     return instance_id
+
+
+def _server(work: Work, db: sa.Connection) -> str:
+    """The server for one more instance. In the transaction that writes it down, so that no two slots choose alike."""
+    there = len(instances.listed(db, work.environment.id))
+    try:
+        (host,) = placing.place(db, work.environment.id, work.settings, 1, there + 1)
+    except NoPlace as none:
+        raise work.failed(none.cause.rstrip("."), none.remedy) from none
+    return host.id

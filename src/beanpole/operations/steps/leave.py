@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.operations.blame import StepFailed
 from beanpole.store import instances
 
@@ -29,10 +30,17 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
 
 
 async def terminate(work: Work) -> dict[str, Any]:
+    """A server that cannot be reached does not keep an environment from ending; see ServerPlace.clear_leftovers."""
     with work.writing() as db:
         instances.update(db, work.instance, state="terminating")
     await _stop_all(work)
-    await work.parts.fleet.terminate(work.instance)
+    try:
+        await work.parts.fleet.terminate(work.instance)
+    except AgentUnreachable as silence:
+        if work.parts.fleet.place(work.instance).shared_machine:
+            raise
+        words = f"{silence}. What runs there goes on without requests from here, and ends when it can be reached."
+        work.say(f"[Instance: {work.instance}] {words}", "WARN")
     with work.writing() as db:
         instances.remove(db, work.instance)
     await work.parts.edge.apply()
@@ -47,7 +55,7 @@ async def leave(work: Work, *, keep: str | None) -> int:
     """
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=keep)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     leaving = [endpoint for endpoint in work.endpoints() if endpoint.digest != keep]
     delay = drain_delay(work)
     cut = 0
@@ -55,7 +63,7 @@ async def leave(work: Work, *, keep: str | None) -> int:
         # Never longer than the delay itself, though somebody put the clock back.
         left = min(endpoint.since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
-        cut += await work.parts.edge.idle(work.environment.id, endpoint.address, endpoint.port, max(left, 0.0))
+        cut += await work.parts.edge.idle(work.environment.id, endpoint, max(left, 0.0))
     if cut:
         work.say(
             f"[Instance: {work.instance}] {cut} requests or connections were still open after the drain deadline of "
@@ -65,7 +73,7 @@ async def leave(work: Work, *, keep: str | None) -> int:
     with work.writing() as db:
         for endpoint in leaving:
             instances.remove_endpoint(db, work.instance, endpoint.digest)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return cut
 
 

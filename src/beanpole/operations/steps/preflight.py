@@ -1,22 +1,19 @@
 """Preflight: is there room for the release beside the running one? Changes nothing.
 
-One instance that is not ready is reason enough to look at all of them: who has to make room wants to know where.
+A server of its own that has no memory for both runs them one after the other: the other instances serve meanwhile.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.steps.arrive import manifest_of
-from beanpole.store.operations import journal_of
+from beanpole.operations.steps.turn import others_needed
+from beanpole.store import instances
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from beanpole.operations.work import Work
+    from beanpole.options.settings import Settings
 
 TIMEOUT = 20.0
 """Seconds for an instance to say how it is."""
@@ -29,75 +26,58 @@ MEMORY_RESERVE = 64 * 2**20
 
 
 async def preflight(work: Work) -> dict[str, Any]:
-    try:
-        return await _look(work)
-    except StepFailed as failed:
-        if len(work.step.slots) == 1:
-            raise
-        looks = (_look(failing) for failing in _all(work))
-        found = await asyncio.gather(*looks, return_exceptions=True)
-        blames = [each.blame for each in found if isinstance(each, StepFailed)] or [failed.blame]
-        raise StepFailed(together_blamed(blames, len(work.step.slots))) from failed
-
-
-async def _look(work: Work) -> dict[str, Any]:
-    """How the instance is. StepFailed when the release has no room there, or when it does not say."""
+    """`alone` in the result: why both releases cannot run at once there."""
     facts = await work.job("preflight", {}, TIMEOUT)
-    problem = lacking(
-        facts, manifest_of(work).size, together(work), stop_first=work.release.content.stop_first is not None
+    shared = work.parts.fleet.place(work.instance).shared_machine
+    together = len(work.step.slots) if shared else 1  # how many instances share the memory that each of them reports
+    full = short_of_disk(facts, manifest_of(work).size, together)
+    if full is not None:
+        raise work.failed(full, "Free some space, or lower beanpole:deployment KeepReleases.")
+    found = {name: facts.get(name) for name in ("disk_free", "memory_available", "rss")}
+    narrow = short_of_memory(facts, together) if work.release.content.stop_first is None else None
+    if narrow is None:
+        return found
+    if shared:
+        raise work.failed(narrow, "Free some memory, or deploy in smaller batches.")
+    _consent(work, narrow)
+    work.say(f"[Instance: {work.instance}] Stop-first: {narrow}.", "WARN")
+    return found | {"alone": narrow}
+
+
+def short_of_disk(facts: dict[str, Any], bundle: int, together: int) -> str | None:
+    """Why a bundle of so many bytes has no room on so many instances of one disk; None when it has."""
+    needed = bundle * together + DISK_RESERVE
+    if facts["disk_free"] >= needed:
+        return None
+    return f"the disk has {_mb(facts['disk_free'])} free and the release needs {_mb(needed)}"
+
+
+def short_of_memory(facts: dict[str, Any], together: int) -> str | None:
+    """Why so many instances cannot run both releases at once; None when they can."""
+    needed = (facts.get("rss") or 0) * together + MEMORY_RESERVE
+    if facts["memory_available"] >= needed:
+        return None
+    return (
+        f"{_mb(facts['memory_available'])} of memory are available and starting the new release beside the running one "
+        f"needs {_mb(needed)}"
     )
-    if problem is not None:
-        raise work.failed(*problem)
-    return {name: facts.get(name) for name in ("disk_free", "memory_available", "rss")}
 
 
-def _all(work: Work) -> list[Work]:
-    """The work on every slot of the step, in its order."""
+def may_pause(fleet: int, settings: Settings) -> bool:
+    """Whether one of so many instances may be out of rotation for a while: others serve, or somebody agreed to it."""
+    return others_needed(fleet) > 0 or settings.boolean("beanpole:deployment", "AllowDowntime")
+
+
+def _consent(work: Work, narrow: str) -> None:
+    """Where nobody else serves meanwhile, requests will fail, to which somebody has to agree beforehand."""
     with work.parts.database.read() as db:
-        journal = journal_of(db, work.operation.id)
-    bound = {key.split("/")[-2]: result["instance"] for key, result in journal.items() if key.endswith("/bind")}
-    return [replace(work, slot=slot, instance=bound.get(slot, slot)) for slot in work.step.slots]
-
-
-def together_blamed(blames: Iterable[Blame], of: int) -> Blame:
-    """One blame for several instances, each with its own cause; those with the same cause share it."""
-    blames = list(blames)
-    if len(blames) == 1:
-        return blames[0]
-    causes = "; ".join(by_cause((blame.instance, blame.cause) for blame in blames))
-    remedies = " ".join(dict.fromkeys(blame.remedy for blame in blames if blame.remedy))
-    return Blame(stage=blames[0].stage, cause=f"on {len(blames)} of {of} instances. {causes}", remedy=remedies)
-
-
-def by_cause(found: Iterable[tuple[str, str]]) -> list[str]:
-    """`i-1, i-2: the disk is full`, from pairs of instance and cause."""
-    names: dict[str, list[str]] = {}
-    for instance, cause in found:
-        names.setdefault(cause.rstrip("."), []).append(instance)
-    return [f"{', '.join(several)}: {cause}" for cause, several in names.items()]
-
-
-def together(work: Work) -> int:
-    """How many instances share the memory that each of them reports."""
-    return len(work.step.slots) if work.parts.fleet.place(work.instance).shared_machine else 1
-
-
-def lacking(facts: dict[str, Any], bundle: int, instances: int, *, stop_first: bool) -> tuple[str, str] | None:
-    """Cause and remedy when the release has no room; None when it has. Sizes in bytes."""
-    disk = bundle * instances + DISK_RESERVE
-    if facts["disk_free"] < disk:
-        return (
-            f"the disk has {_mb(facts['disk_free'])} free and the release needs {_mb(disk)}",
-            "Free some space, or lower beanpole:deployment KeepReleases.",
+        fleet = len(instances.listed(db, work.environment.id))
+    if not may_pause(fleet, work.settings):
+        raise work.failed(
+            narrow,
+            "Free some memory, add a second instance, or agree that requests fail for a moment: `beanpole deploy "
+            "--allow-downtime`, or the option beanpole:deployment AllowDowntime.",
         )
-    memory = 0 if stop_first else (facts.get("rss") or 0) * instances + MEMORY_RESERVE
-    if facts["memory_available"] < memory:
-        return (
-            f"{_mb(facts['memory_available'])} of memory are available and starting the new release beside the "
-            f"running one needs {_mb(memory)}",
-            "Free some memory, or deploy in smaller batches.",
-        )
-    return None
 
 
 def _mb(size: int) -> str:

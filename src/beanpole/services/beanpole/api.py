@@ -15,6 +15,7 @@ from beanpole.control.context import By, Control, the_environment
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.rehearsal import findings
+from beanpole.operations.steps.preflight import may_pause
 from beanpole.services.beanpole import history, shapes
 from beanpole.services.elasticbeanstalk.shapes import moment
 from beanpole.store import environments, instances, operations
@@ -22,10 +23,10 @@ from beanpole.store.bundles import Manifest
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call, Handler
+    from beanpole.control.compose import Composed
+    from beanpole.control.update import Decision
     from beanpole.fleet.fleet import Fleet
     from beanpole.operations.board import Board
-    from beanpole.operations.release import Content
-    from beanpole.policies.plan import Plan
     from beanpole.services.elasticbeanstalk.environments import Environments
 
 T = TypeVar("T")
@@ -136,13 +137,15 @@ class Beanpole:
         decision = update.decide(self._control, wanted, name=name, id_=id_)
         answer: dict[str, Any] = {"Plan": shapes.plan(decision.plan)}
         if call.params.get("Preflight", False) and decision.composed is not None:
-            answer["Findings"] = self._findings(decision.plan, decision.composed.content)
+            answer["Findings"] = self._findings(decision, decision.composed)
         return answer
 
-    def _findings(self, plan: Plan, content: Content) -> list[str]:
+    def _findings(self, decision: Decision, composed: Composed) -> list[str]:
         """What is in the way of the plan on each instance, as far as its agent says without being started."""
-        size = Manifest.from_json(self._control.blobs.path(content.manifest).read_text()).size
-        return self._wait(findings(self._fleet, plan, size, stop_first=content.stop_first is not None))
+        size = Manifest.from_json(self._control.blobs.path(composed.content.manifest).read_text()).size
+        first = composed.content.stop_first is not None
+        pause = may_pause(len(decision.basis.fleet), composed.settings)
+        return self._wait(findings(self._fleet, decision.plan, size, stop_first=first, may_pause=pause))
 
     def rollback(self, call: Call) -> dict[str, Any]:
         params = call.params

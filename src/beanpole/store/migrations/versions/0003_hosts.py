@@ -1,4 +1,4 @@
-"""Servers, and which of them an instance lives on.
+"""Servers, which of them an instance lives on, and whether it answers.
 
 SQLite cannot add a foreign key to a table that is there without writing it anew; rows of hosts go last, see
 control/hosts.py.
@@ -26,4 +26,5 @@ def upgrade() -> None:
         sa.Column("checked_at", sa.BigInteger(), nullable=True),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
     )
+    op.add_column("instance", sa.Column("silent_since", sa.BigInteger(), nullable=True))
     op.add_column("instance", sa.Column("host", sa.Text(), nullable=True))

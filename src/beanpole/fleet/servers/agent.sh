@@ -1,0 +1,40 @@
+# An agent's unit is there, enabled, and running, with its user.
+# $1: the unit  $2: its text  $3: its user, or nothing  $4: that user's home
+set -eu
+umask 022
+export LC_ALL=C
+
+if [ -n "$3" ] && ! getent passwd "$3" >/dev/null; then
+    shell=/bin/false
+    for path in /sbin/nologin /usr/sbin/nologin; do
+        if [ -x "$path" ]; then shell=$path; fi
+    done
+    group=--user-group
+    if getent group "$3" >/dev/null; then group="--gid $3"; fi
+    useradd --system --no-log-init --no-create-home $group --home-dir "$4" --shell "$shell" --comment Beanpole "$3"
+fi
+
+# What an earlier Beanpole left to stand in for the agent beside the proxy.
+if [ "$1" = "beanpole-agent-$PROXY.service" ] && [ -e "$UNITS/beanpole-proxy.service" ]; then
+    systemctl disable --quiet --now beanpole-proxy.service
+    rm -f "$UNITS/beanpole-proxy.service"
+    systemctl daemon-reload
+fi
+
+file=$UNITS/$1
+again=no
+if ! printf '%s' "$2" | cmp -s - "$file"; then
+    if [ -e "$file" ]; then again=yes; fi
+    # Its name is no unit's until it is whole.
+    draft=$UNITS/.$1.$$
+    trap 'rm -f "$draft"' EXIT
+    printf '%s' "$2" >"$draft"
+    chmod 0644 "$draft"
+    sync "$draft"
+    mv -f "$draft" "$file"
+    systemctl daemon-reload
+fi
+systemctl reset-failed "$1" 2>/dev/null || :
+systemctl enable --quiet "$1"
+# Both end nothing but the agent itself: KillMode=process.
+if [ "$again" = yes ]; then systemctl restart "$1"; else systemctl start "$1"; fi
