@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+from beanpole.fleet.edge import EdgeProxy, Listen
 from structlog.testing import capture_logs
 
 from beanpole.balancer.pool import Health
-from beanpole.fleet.edge import EdgeProxy, Listen
 from beanpole.store import environments, instances
 from beanpole.store.database import Database
 from beanpole.store.environments import Environment
