@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bed import Server
 from beanpole_site import Settings, Site, app, wait_for
+from bed import Server
 
 APP_PORT = 8080
 JOIN_LIMIT = 300.0
