@@ -56,6 +56,11 @@ class Bed:
         """The address that this machine has for the hosts; a test that serves them something binds to it."""
         return str(self._inventory()["control"])
 
+    @property
+    def bridge(self) -> str:
+        """The network of this machine that all hosts are on, for whoever counts what goes over it."""
+        return str(self._inventory()["bridge"])
+
     def servers(self) -> list[Server]:
         return [Server(**{**found, "key": Path(found["key"])}) for found in self._inventory()["hosts"]]
 
