@@ -321,9 +321,12 @@ class Site:
         return found
 
     @contextlib.contextmanager
-    def load(self, *, rate: float = 200.0, host: str = "shop-dev.localhost", **more: float | str) -> Iterator[LoadRun]:
-        """The load generator in a process of its own for as long as the block lasts."""
-        words = [sys.executable, str(LOAD), f"127.0.0.1:{self.port}", "--host", host, "--rate", str(rate)]
+    def load(
+        self, *, rate: float = 200.0, host: str = "shop-dev.localhost", to: str | None = None, **more: float | str
+    ) -> Iterator[LoadRun]:
+        """The load generator in a process of its own for as long as the block lasts. `to`: else this machine's edge."""
+        target = to or f"127.0.0.1:{self.port}"
+        words = [sys.executable, str(LOAD), target, "--host", host, "--rate", str(rate)]
         for name, value in more.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
