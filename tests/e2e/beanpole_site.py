@@ -229,16 +229,16 @@ class Site:
         )
 
     def create(
-        self, source: Path | dict[str, str], *, name: str = "shop-dev", instances: int = 1, settings: Settings = ()
+        self, source: Source, *, name: str = "shop-dev", label: str = "v1", instances: int = 1, settings: Settings = ()
     ) -> dict[str, Any]:
-        """An environment with version `v1` of application `shop`; the operation when it has ended."""
-        self.version("shop", "v1", source)
+        """An environment with a new version of application `shop`; the operation when it has ended."""
+        self.version("shop", label, source)
         group = "aws:autoscaling:asg"
         sizes = ((group, "MinSize", str(instances)), (group, "MaxSize", str(instances)))
         answer = self.client().create_environment(
             ApplicationName="shop",
             EnvironmentName=name,
-            VersionLabel="v1",
+            VersionLabel=label,
             SolutionStackName=self.stack(),
             OptionSettings=options_of((*sizes, *settings)),
         )

@@ -133,7 +133,7 @@ def test_a_deployment_right_after_another_and_a_kill_in_the_middle_of_one(fleet:
 
 
 def test_two_environments_on_one_server_go_their_own_ways(fleet: ServersSite, servers: list[Server]) -> None:
-    created = fleet.create(app("probe", "other"), name="other-dev", settings=BRISK)
+    created = fleet.create(app("probe", "other"), name="other-dev", label="other", settings=BRISK)
     succeeded(created)
     home = next(
         server
@@ -173,7 +173,7 @@ def test_real_dependencies_reach_servers_that_have_no_network(
         return plain | more | {"application.py": plain["application.py"] + PACKAGES}
 
     succeeded(
-        fleet.create(files("d1", "3.0.2"), name="flask-dev", instances=3, settings=(*ONE_BY_ONE, *BRISK)),
+        fleet.create(files("d1", "3.0.2"), name="flask-dev", label="d1", instances=3, settings=(*ONE_BY_ONE, *BRISK))
     )
     assert installed() == ["3.0.2"] * 3
     with counted(fleet, host=host):
@@ -196,7 +196,7 @@ def test_two_gigabytes_start_first_where_they_fit_and_one_after_the_other_where_
         return [each for each in fleet.events(EnvironmentName="big-dev") if "Stop-first" in each]
 
     settings = (*ONE_BY_ONE, *BRISK, ("beanpole:deployment", "StartTimeout", "60"))
-    succeeded(fleet.create(files("v1"), name="big-dev", instances=2, settings=settings))
+    succeeded(fleet.create(files("g1"), name="big-dev", label="g1", instances=2, settings=settings))
     homes = [
         server
         for server in servers
