@@ -18,8 +18,9 @@ from beanpole.control.context import Control
 from beanpole.control.hosts import Hosts
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
-from beanpole.fleet.balancers import Balancers, Listen
+from beanpole.fleet.balancers import Balancers
 from beanpole.fleet.detached import DetachedAgent
+from beanpole.fleet.edges import Listen
 from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
 from beanpole.fleet.local import ThisMachine
@@ -98,7 +99,8 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
     servers = Servers(database, me.store)
     setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
-    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Posts(servers, setup).on)
+    posts = Posts(servers, setup)
+    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, posts.on, posts.edge_on)
     place = ServerPlace(database, servers, blobs, setup)
     fleet = Fleet(database, machine, place)
     pythons = installed_pythons()
@@ -129,7 +131,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     )
     objects.create_bucket(control.bucket)
     logs = Logs(control, fleet, loop)
-    here = ControlPlane(str(home.root), api, f"http://{listen.address}:{listen.port}")
+    here = ControlPlane(str(home.root), api)
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
     hosts = Hosts(control, servers, setup, Removal())
     handlers = elasticbeanstalk.handlers(control, collector, logs, objects)

@@ -252,7 +252,7 @@ def test_an_upgrade_touches_no_application_and_waits_for_jobs(
 
     async def work(running: Running) -> None:
         await running.place.launch(INSTANCE)
-        await running.setup.proxy_agent(running.server("host1"))
+        await running.setup.balancer_agent(running.server("host1"))
         source = await running.place.bring(INSTANCE, [files[0][2]], lambda *line: None)
         fleet = Fleet(outfit.database, running.place, running.place)
         fetch = {"release": "r1", "manifest": files, "source": source}
@@ -295,7 +295,7 @@ def test_purge_leaves_a_server_as_it_was_and_leave_keeps_what_serves(
 
     async def work(running: Running) -> None:
         await running.place.launch(INSTANCE)
-        client = await running.setup.proxy_agent(running.server("host1"))
+        client = await running.setup.balancer_agent(running.server("host1"))
         path = running.setup.envoy_path(running.server("host1"))
         bootstrap = json.dumps({"admin": {"address": {"pipe": {"path": "admin.sock"}}}, "static_resources": {}})
         listen = {"address": "127.0.0.1", "port": 8080}

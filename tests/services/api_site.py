@@ -172,6 +172,7 @@ def api_site(
         cname=lambda prefix: f"{prefix}.localhost",
         apply=lambda: asyncio.sleep(0),
         listen=SimpleNamespace(address="127.0.0.1", port=8080),
+        fronts=(SimpleNamespace(url="http://127.0.0.1:8080"),),
     )
     layers: Any = SimpleNamespace(key=lambda *words: site.key_of_layer(*words), packages=lambda key: {})
     control = Control(
@@ -191,7 +192,7 @@ def api_site(
     servers = Servers(database, control.identity.store)
     hosts = Hosts(control, servers, setup, setup)
     with _loop() as loop:
-        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", "", ""), loop)
+        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", ""), loop)
         collector: Any = SimpleNamespace()
         handlers = elasticbeanstalk.handlers(control, collector, Logs(control, fleet, loop), objects)
         services = [

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from beanpole.control import applications as versions
-from beanpole.control import compose, errors, locations, settings, submit, update
+from beanpole.control import compose, edges, errors, locations, settings, submit, update
 from beanpole.operations.placing import LOCATION
 from beanpole.options.smoke import tests_of
 from beanpole.policies import capacity
@@ -68,6 +68,7 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     plan = with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
     database = control.database
     with database.write() as db:
+        edges.refuse_local(db, location)
         locations.refuse_crowd(db, "", composed.settings, count)
         # Nobody was kept from anything while the release was composed: all is asked once more.
         there = _version(db, wanted)

@@ -46,7 +46,6 @@ class ControlPlane:
 
     home: str
     api: str
-    balancer: str
 
 
 class Beanpole:
@@ -89,7 +88,7 @@ class Beanpole:
             "Region": identity.region,
             "Account": identity.account,
             "ApiUrl": self._here.api,
-            "BalancerUrl": self._here.balancer,
+            "BalancerUrl": self._control.edge.fronts[0].url,
             "Environments": len(live),
             "Instances": len(fleet),
         }
