@@ -49,11 +49,12 @@ async def start(instance: Instance, job: Job) -> Dict[str, Any]:
         job.progress(f"waiting until web listens on port {entry.port}")
         startup = _Startup(instance, entry, before)
         address = await startup.ready(health, deadline)
+        await instance.supervisor.prove(entry, address)
+        startup.check()
     except BaseException:
         if not instance.closing:
             await asyncio.shield(_undo(instance, release))
         raise
-    instance.supervisor.prove(entry, address)
     pending = instance.undo.pending()
     if pending is not None and pending["old"] == release.digest:
         instance.undo.clear()
@@ -80,7 +81,7 @@ async def _running(instance: Instance, arguments: Arguments, release: Release, j
         _claim(instance, fixed, others)
     instance.log.line(f"Starting web of release {release.digest}: {release.command('web')}")
     try:
-        return supervisor.start(release.digest, "web", fixed, proven=False)
+        return await supervisor.start(release.digest, "web", fixed, proven=False)
     except OSError as error:
         raise JobFailure(STAGE, f"web cannot be started: {error}", command=release.command("web")) from error
 
@@ -143,7 +144,7 @@ class _Startup:
             if time.monotonic() >= limit:
                 break
             await self.process.wait(CHECK_SECONDS if address is not None else LOOK_SECONDS)
-            self._alive()
+            self.check()
         raise self._unhealthy(health, answer, deadline) if answer is not None else self._never_listened(deadline)
 
     async def _unless_dead(self, look: "Coroutine[Any, Any, Found]") -> Found:
@@ -152,13 +153,14 @@ class _Startup:
         ending = asyncio.ensure_future(self.process.ended.wait())
         try:
             await asyncio.wait([looking, ending], return_when=asyncio.FIRST_COMPLETED)
-            self._alive()
+            self.check()
             return await looking
         finally:
             looking.cancel()
             ending.cancel()
 
-    def _alive(self) -> None:
+    def check(self) -> None:
+        """JobFailure when it has ended."""
         if not self.process.alive:
             raise self._ended()
 

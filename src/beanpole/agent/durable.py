@@ -18,6 +18,7 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever our umask is
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from .kernel import Identity
 from .process import Process
 
 STARTING, RUNNING, BACKOFF, STOPPED = "starting", "running", "backoff", "stopped"
+HALTED = "halted"  # an administrator stopped its unit: it stays so until the next deployment or `systemctl start`
 FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds before a died process is started again
 STEADY_SECONDS = 60.0  # up for so long, and the next death counts as a first one
 
@@ -33,10 +34,13 @@ class Entry:
     """Where in its log file the present run began."""
     oom_base: Optional[int] = None
     """The OOM score to go back to when the release is committed; None: it was not raised."""
+    halted: bool = False
     state: str = STOPPED
     process: Optional[Process] = field(default=None, repr=False)
     guard: Optional["asyncio.Task[None]"] = field(default=None, repr=False)
     failures: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False, compare=False)
+    """Held while it is being started or ended, which takes its time where systemd does it."""
 
     @property
     def alive(self) -> bool:
@@ -67,6 +71,7 @@ class Entry:
             "last_exit": self.last_exit,
             "log_offset": self.log_offset,
             "oom_base": self.oom_base,
+            "halted": self.halted,
         }
 
     @classmethod

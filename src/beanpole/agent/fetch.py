@@ -62,6 +62,7 @@ async def prepare(instance: Instance, job: Job) -> Dict[str, Any]:
         layer=layer,
         stop_first=arguments.flag("stop_first"),
     )
+    await instance.runner.entrust([instance.releases.app(release.digest), instance.home / "home"])
     if prepared != release:
         instance.releases.write(prepared)
     return {}
@@ -98,7 +99,8 @@ async def _copy(job: Job, manifest: Manifest, source: Path, staging: Path) -> No
 
 
 def _into(work: Materialisation, staging: Path) -> None:
-    staging.mkdir(mode=0o700)
+    staging.mkdir()
+    staging.chmod(0o711)  # whoever runs the application passes through to it
     work.into(staging / "app")
 
 

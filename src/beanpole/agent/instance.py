@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from . import durable
+from .children import Children
 from .command import Commands
 from .enginelog import EngineLog
 from .events import EventLog
 from .jobs import Job
 from .kernel import Kernel, this_kernel
 from .release import Releases
+from .runner import Runner
 from .supervisor import Supervisor
 from .undo import Undo
 
@@ -29,6 +32,7 @@ class Instance:
     events: EventLog
     log: EngineLog
     releases: Releases
+    runner: Runner
     supervisor: Supervisor
     undo: Undo
     prefix: str
@@ -36,14 +40,18 @@ class Instance:
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @classmethod
-    def open(cls, home: Path, address: str, events: EventLog) -> Instance:
-        """Opens a home, whatever state an earlier agent left it in. To be called inside the event loop."""
+    def open(cls, home: Path, address: str, events: EventLog, user: Optional[str] = None) -> Instance:
+        """Opens a home, whatever state an earlier agent left it in. To be called inside the event loop.
+
+        `user`: processes are systemd units under this system user.
+        """
         (home / "log").mkdir(exist_ok=True, mode=0o700)
         kernel, prefix, releases = this_kernel(), _prefix(home), Releases(home)
-        supervisor = Supervisor(home, prefix, address, kernel, events, releases)
+        runner = _units(home, user, kernel) if user is not None else Children(kernel)
+        supervisor = Supervisor(home, prefix, address, kernel, events, releases, runner)
         undo = Undo(home, supervisor, releases, events, kernel.boot)
         log = EngineLog(home / "log" / "engine.log")
-        return cls(home, address, kernel, events, log, releases, supervisor, undo, prefix)
+        return cls(home, address, kernel, events, log, releases, runner, supervisor, undo, prefix)
 
     def commands(self, job: Job) -> Commands:
         return Commands(self.kernel, self.log, job.mark)
@@ -58,6 +66,16 @@ class Instance:
         webs = [entry for entry in self.supervisor.running() if entry.name == "web"]
         webs.sort(key=lambda entry: entry.release == self.releases.current)
         return self.supervisor.resident(webs[-1]) if webs else 0
+
+
+def _units(home: Path, user: str, kernel: Kernel) -> Runner:
+    from .systemd import Systemd  # all here, because most agents have no systemd
+    from .unit_files import UnitFiles
+    from .unit_text import Site
+    from .units import Units
+
+    files = UnitFiles(home, Site(home.name, user, sys.executable))
+    return Units(home.name, user, kernel, files, Systemd())
 
 
 def _prefix(home: Path) -> str:

@@ -28,6 +28,9 @@ TIMEOUT = 1800.0  # seconds for all of it: gigabytes of wheels are unpacked and 
 LOCK_SECONDS = 0.1  # between tries to get the lock, which has no wait that can be cancelled
 STAGE = "layer"
 WRITERS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+READERS = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+PASSABLE = 0o755  # of folders
 
 
 async def layer(instance: Instance, job: Job) -> Dict[str, Any]:
@@ -112,7 +115,9 @@ def _failure(words: str, command: Sequence[str], outcome: Outcome) -> JobFailure
 
 
 def _open_lock(target: Path) -> int:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.exists():
+        target.parent.mkdir(parents=True)
+        target.parent.chmod(PASSABLE)  # applications may run as somebody else
     return os.open(target.parent / f".{target.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -140,12 +145,21 @@ def _is_complete(target: Path, key: str) -> bool:
 
 
 def _finish(target: Path, key: str) -> List[str]:
-    """Makes the installed files read-only, and the layer complete. The names of what is installed."""
+    """Makes the installed files readable for all and writable for nobody, and the layer complete.
+
+    The names of what is installed.
+    """
     packages = sorted(path.name[: -len(".dist-info")] for path in target.glob("lib/python*/site-packages/*.dist-info"))
-    for path in target.glob("lib/**/*"):
+    target.chmod(PASSABLE)
+    for path in target.glob("**/*"):
+        if path.is_symlink():
+            continue
+        mode = path.stat().st_mode
         # Folders stay writable, so that whoever prunes layers need not change modes first.
-        if path.is_file() and not path.is_symlink():
-            path.chmod(path.stat().st_mode & ~WRITERS)
+        if path.is_dir():
+            path.chmod(PASSABLE)
+        elif path.is_relative_to(target / "lib"):
+            path.chmod((mode | READERS | (EXECUTABLE if mode & stat.S_IXUSR else 0)) & ~WRITERS)
     durable.sync_all(target)
     durable.write_json(target / "layer.json", {"key": key, "packages": packages})
     return packages

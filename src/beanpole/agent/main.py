@@ -4,7 +4,7 @@ ends of that.
 
 One agent per home. It ends at SIGTERM; what it started goes on, and the next agent finds it again.
 Exit statuses: 2 wrong arguments, 3 another agent serves this home or socket, 4 the home cannot be read or written,
-5 the home belongs to another control plane.
+or systemd does not answer, 5 the home belongs to another control plane.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import re
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from typing import Any, Dict, List, Optional, Protocol
 from . import durable
 from .enginelog import EngineLog
 from .events import EventLog
+from .failure import JobFailure
 from .http import HttpError, Request, Response, Routes, Server
 from .jobs import Authority, Refused
 
@@ -33,6 +35,8 @@ SOCKET_LIMIT = 100  # bytes of the socket's path: macOS takes 103, Linux 107
 SHUTDOWN_GRACE = 30.0  # seconds for processes when the agent is told to end them, and not how long they have
 GRACE_LIMIT = 3600.0  # seconds: as much as a setting can give to a process that ends
 SHUTDOWN_DELAY = 0.05  # seconds for the answer to POST /shutdown to leave before the agent does
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")  # of a user, and of an instance in the names of its units
 
 
 class Refusal(Exception):
@@ -96,7 +100,8 @@ class Agent:
         if self._arguments.role == "instance":
             from .role import InstanceRole
 
-            return InstanceRole(self._home, self._arguments.address, self._events, self._authority, self._report)
+            user = self._arguments.user
+            return InstanceRole(self._home, self._arguments.address, self._events, self._authority, self._report, user)
         from .envoy import BalancerRole
 
         return BalancerRole(self._home, self._events, self._arguments.store)
@@ -156,12 +161,14 @@ def main(version: str = "source", words: Optional[List[str]] = None) -> int:
 
 def _run(arguments: argparse.Namespace, version: str) -> int:
     home, path = Path(arguments.home), Path(arguments.socket)
+    if arguments.user is not None and not (_NAME.fullmatch(arguments.user) and _NAME.fullmatch(home.name)):
+        raise Refusal(2, f"units need plain names, of the user as of the home's folder: {arguments.user}, {home.name}")
     if len(os.fsencode(path)) > SOCKET_LIMIT:
         raise Refusal(2, f"the socket's path is longer than {SOCKET_LIMIT} bytes, which the system forbids: {path}")
     os.umask(0o077)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # inherited as ignored, it would hide how processes end
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal of whoever started us may close
-    _open_home(home)
+    _open_home(home, arguments.user is not None)
     # What applications are given besides their properties: a home that is not the user's, which has keys and caches of
     # its owner, and the address that is this instance's own.
     os.environ["HOME"] = str(home / "home")
@@ -185,7 +192,7 @@ async def _serve(arguments: argparse.Namespace, version: str, listening: socket.
         await agent.run(listening)
     except Refused as refusal:
         raise Refusal(5, f"{refusal}; --force makes it ours") from refusal
-    except durable.Damaged as error:
+    except (durable.Damaged, JobFailure) as error:
         raise Refusal(4, str(error)) from error
 
 
@@ -201,11 +208,12 @@ def _receive(arguments: argparse.Namespace, version: str) -> int:
     return receive(Path(arguments.root))
 
 
-def _open_home(home: Path) -> None:
+def _open_home(home: Path, passable: bool) -> None:
+    """`passable`: another user's applications reach their folders in it, and see nothing else."""
     try:
         (home / "log").mkdir(parents=True, exist_ok=True, mode=0o700)
         (home / "home").mkdir(exist_ok=True, mode=0o700)
-        home.chmod(0o700)
+        home.chmod(0o711 if passable else 0o700)
     except OSError as error:
         raise Refusal(4, f"the home {home} cannot be written to: {error.strerror}") from error
 

@@ -14,6 +14,7 @@ async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
     """Bytes free on disk and in memory, of the machine's whole memory, and held by the running web process; cores and
     Python's version.
 
+    On a server `systemd` is what it says of itself, such as running or degraded.
     `kept` are the releases that were committed once and are still here: they can be started as they are.
     """
     releases = [instance.releases.find(digest) for digest in instance.releases.all()]
@@ -25,5 +26,6 @@ async def preflight(instance: Instance, job: Job) -> Dict[str, Any]:
         "cpus": os.cpu_count() or 1,
         "python": sys.version.split()[0],
         "boot": instance.releases.current,
+        **await instance.runner.check(),
         "kept": [release.digest for release in releases if release is not None and release.durable],
     }

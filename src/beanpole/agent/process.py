@@ -77,6 +77,7 @@ class Process:
         self.mark = mark
         self.ended = asyncio.Event()
         self.exit: Optional[Exit] = None
+        self.oom_base: Optional[int] = None  # the OOM score before it was raised, if it was
         self._kernel = kernel
         self._child = child
         self._loop = asyncio.get_running_loop()
@@ -118,6 +119,11 @@ class Process:
     @property
     def alive(self) -> bool:
         return not self.ended.is_set()
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words."""
+        return self.exit.words if self.exit is not None else "unknown"
 
     def release(self) -> None:
         """Stops watching; the process goes on."""
@@ -180,8 +186,12 @@ class Process:
 
     async def _watching(self) -> None:
         code = await (self._by_pidfd() if hasattr(os, "pidfd_open") else self._by_other_means())
-        self.exit = Exit.of(code)
+        self.exit = await self._end_of(code)
         self.ended.set()
+
+    async def _end_of(self, code: Optional[int]) -> Exit:
+        """What is known of the end when a child's return code is this, or unknown."""
+        return Exit.of(code)
 
     async def _by_pidfd(self) -> Optional[int]:
         pid = self.identity.pid

@@ -45,7 +45,8 @@ class Releases:
     def __init__(self, home: Path) -> None:
         self.root = home / "releases"
         self._current = home / "current"
-        self.root.mkdir(exist_ok=True, mode=0o700)
+        self.root.mkdir(exist_ok=True)
+        self.root.chmod(0o711)  # whoever runs an application passes through to it
 
     def folder(self, digest: str) -> Path:
         """Where that release lies or would lie. JobFailure for what cannot name a folder."""

@@ -44,11 +44,17 @@ class InstanceRole:
     """Jobs, state and logs of one home."""
 
     def __init__(
-        self, home: Path, address: str, events: EventLog, authority: Authority, report: Callable[[str], None]
+        self,
+        home: Path,
+        address: str,
+        events: EventLog,
+        authority: Authority,
+        report: Callable[[str], None],
+        user: Optional[str] = None,
     ) -> None:
         self._home = home
         self._authority = authority
-        self._instance = instance = Instance.open(home, address, events)
+        self._instance = instance = Instance.open(home, address, events, user)
         self._jobs = Jobs(home, instance.prefix, {kind: partial(job, instance) for kind, job in KINDS.items()}, report)
         self._logs = Logs(home / "log")
         self._sampler = Sampler(instance.kernel)

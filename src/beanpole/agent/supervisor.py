@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -19,12 +20,11 @@ from .events import EventLog
 from .failure import JobFailure, last_lines
 from .kernel import Kernel
 from .orphans import end_marked
-from .process import Process, Spawn
+from .process import Process
 from .release import Releases
 from .reservation import FIRST, LAST, Ports, is_free
+from .runner import SWEEP_SECONDS, Order, Runner
 
-SWEEP_SECONDS = 2.0  # for what a died leader left of its group: it would hold the port
-OOM_RAISED = 200  # of 1000: an unproven release dies of a lack of memory before the proven one beside it
 TAIL_BYTES = 64 * 1024  # of a log that are read for its last lines
 
 
@@ -32,7 +32,14 @@ class Supervisor:
     """The processes of one home. `prefix` begins every mark."""
 
     def __init__(
-        self, home: Path, prefix: str, address: str, kernel: Kernel, events: EventLog, releases: Releases
+        self,
+        home: Path,
+        prefix: str,
+        address: str,
+        kernel: Kernel,
+        events: EventLog,
+        releases: Releases,
+        runner: Runner,
     ) -> None:
         self.ports = Ports()
         self._table = home / "processes.json"
@@ -42,6 +49,7 @@ class Supervisor:
         self._kernel = kernel
         self._events = events
         self._releases = releases
+        self._runner = runner
         self._entries: Dict[Tuple[str, str], Entry] = {}
         self._written = True
 
@@ -67,35 +75,39 @@ class Supervisor:
         held = self.ports.hold(port)
         return (held or not FIRST <= port <= LAST) and is_free(port, self._address)
 
-    def start(self, release: str, name: str, port: Optional[int], proven: bool) -> Entry:
+    async def start(self, release: str, name: str, port: Optional[int], proven: bool) -> Entry:
         """Starts a process that does not run. One that is not `proven` is not started again when it dies.
 
-        JobFailure when the release has no such process; OSError when it cannot be started.
+        JobFailure when the release has no such process; OSError or JobFailure when it cannot be started.
         """
         entry = self._entries.setdefault((release, name), Entry(release, name))
-        if entry.alive:
-            return entry
-        if entry.guard is not None:
+        if entry.guard is not None and not entry.alive:
             entry.guard.cancel()
+        async with entry.turn:
+            if not entry.alive:
+                await self._start(entry, port, proven)
+        return entry
+
+    async def _start(self, entry: Entry, port: Optional[int], proven: bool) -> None:
         entry.port, entry.proven, entry.restarts, entry.failures = port, proven, 0, 0
         # A release that runs again listens where it did: its command and this instance's address never change.
-        entry.address = (entry.address if proven else None) or self._address_of(name)
-        entry.oom_base = None
+        entry.address = (entry.address if proven else None) or self._address_of(entry.name)
         try:
-            self._spawn(entry)
+            await self._spawn(entry)
         except BaseException:
             entry.wanted, entry.state = False, STOPPED
-            if entry.port is not None and name == "web":
+            if entry.port is not None and entry.name == "web":
                 self.ports.release(entry.port)
             self._save()
             raise
         self._guard(entry)
-        return entry
 
-    def prove(self, entry: Entry, address: str) -> None:
-        """From now on it is kept running."""
-        entry.proven, entry.address, entry.state = True, address, RUNNING
-        self._save()
+    async def prove(self, entry: Entry, address: str) -> None:
+        """From now on it is kept running, if it has not died meanwhile."""
+        await self._runner.prove(entry)
+        if entry.alive:
+            entry.proven, entry.address, entry.state = True, address, RUNNING
+            self._save()
 
     async def stop(self, entry: Entry, grace: float) -> bool:
         """Ends a process and everything it started, for good. True when SIGKILL was needed."""
@@ -108,20 +120,28 @@ class Supervisor:
         """Before the agent ends: lets the processes go on, or ends them. What is wanted stays wanted either way."""
         if processes:
             await asyncio.gather(*(self._end(entry, grace) for entry in self.entries()))
+            await self._runner.forget(self.entries())
         for entry in self.entries():
             if entry.guard is not None:
                 entry.guard.cancel()
             if entry.process is not None:
                 entry.process.release()
 
-    def forget(self, release: str) -> None:
+    async def forget(self, release: str) -> None:
         """Drops what is known of a release that is removed."""
-        for entry in [entry for entry in self.entries() if entry.release == release]:
+        entries = [entry for entry in self.entries() if entry.release == release]
+        await self._runner.forget(entries)
+        for entry in entries:
             del self._entries[entry.release, entry.name]
         self._save()
 
-    def calm(self, release: str) -> None:
-        """The release is committed: its processes are no longer the first to die when memory runs out."""
+    async def unboot(self, release: str) -> None:
+        """That release is about to be committed: from now on no other one starts with the machine."""
+        await self._runner.unboot(release, self.entries())
+
+    async def boot(self, release: str) -> None:
+        """The release is committed: it starts with the machine, and is not the first to die for a lack of memory."""
+        await self._runner.boot(release, self.entries())
         for entry in self.entries():
             if entry.release == release and entry.oom_base is not None and entry.process is not None:
                 for pid in entry.process.members():
@@ -150,56 +170,45 @@ class Supervisor:
         table = durable.read_json(self._table) or {"boot": self._kernel.boot, "processes": []}
         rebooted = table["boot"] != self._kernel.boot
         here = set(self._releases.all())
-        for record in table["processes"]:
-            entry = Entry.of(record)
-            if entry.release in here:
-                self._entries[entry.release, entry.name] = entry
+        known = [entry for entry in map(Entry.of, table["processes"]) if entry.release in here]
+        if rebooted:  # only the boot target counts
+            known = [entry for entry in known if entry.release == self._releases.current]
+        await self._runner.take_over(known)
         if not rebooted:
+            self._entries = {(entry.release, entry.name): entry for entry in known}
             marks = self._kernel.marked(f"{self._prefix}p-")
-            known = {entry.mark for entry in self.entries()}
-            await end_marked(self._kernel, {mark for mark in marks.values() if mark not in known})
-            for entry in self.entries():
+            await end_marked(self._kernel, set(marks.values()).difference(entry.mark for entry in known))
+            for entry in known:
                 await self._take_over(entry)
-        self._boot(rebooted)
+        await self._boot({(entry.release, entry.name): entry for entry in known})
+        await self._align()
         self._save()
 
     async def _take_over(self, entry: Entry) -> None:
         if entry.port is not None and entry.wanted:
             self.ports.hold(entry.port)
-        begun = entry.identity is not None
-        entry.process = self._found(entry)
+        begun = entry.identity
+        entry.process = await self._runner.adopt(entry)
+        entry.identity = entry.process.identity if entry.process is not None else None
         if entry.process is None:
-            entry.identity = None
-            # What a leader left behind would hold the port.
-            await end_marked(self._kernel, [entry.mark])
             if entry.wanted and entry.proven:
-                if begun:  # otherwise it ended with its agent, as somebody wanted
-                    self._tell(entry, "WARN", "had ended while no agent watched it; it is started again")
-                    entry.restarts += 1
-                self._guard(entry)
+                self._guard(entry, begun is not None)
             elif entry.wanted:
                 entry.wanted, entry.state = False, STOPPED
-                if begun:
+                if begun is not None:
                     self._tell(entry, "WARN", "ended before it had passed its checks, while no agent watched it")
         elif entry.wanted:
             entry.state = RUNNING if entry.proven else STARTING
+            if begun not in (None, entry.identity):
+                entry.restarts += 1
+                self._tell(entry, "WARN", "had ended while no agent watched it, and was started again")
             self._guard(entry)
         else:
             await self._end(entry, SWEEP_SECONDS)
 
-    def _found(self, entry: Entry) -> Optional[Process]:
-        """The entry's process if it lives: as it was written down, or by its mark when there was no time for that."""
-        if entry.identity is None and entry.mark:
-            leaders = [pid for pid in self._kernel.marked(entry.mark) if self._kernel.leads(pid)]
-            entry.identity = self._kernel.identity(leaders[0]) if leaders else None
-        return Process.adopt(self._kernel, entry.identity, entry.mark) if entry.identity is not None else None
-
-    def _boot(self, rebooted: bool) -> None:
-        """Starts what the boot target lacks. After a reboot only the boot target counts, on the ports that it had."""
+    async def _boot(self, known: Dict[Tuple[str, str], Entry]) -> None:
+        """Starts what the boot target lacks, on the ports that it had, unless somebody has started it already."""
         target = self._releases.current
-        known = dict(self._entries)
-        if rebooted:
-            self._entries.clear()
         release = self._releases.find(target) if target is not None else None
         if target is not None and release is None:
             self._events.add(
@@ -213,24 +222,38 @@ class Supervisor:
             self._entries[key] = entry = Entry(*key, wanted=True, proven=True, state=STARTING)
             entry.address = self._address_of(name)
             if key in known:
+                entry.mark, entry.log_offset = known[key].mark, known[key].log_offset
                 entry.port, entry.address = known[key].port, known[key].address or entry.address
-            if entry.port is not None and not self.reserve(entry.port):
-                entry.port = None
+            entry.process = await self._runner.adopt(entry)
+            if entry.process is not None:
+                entry.identity, entry.state = entry.process.identity, RUNNING
+            if entry.port is not None:
+                mine = self.ports.hold(entry.port) if entry.process is not None else self.reserve(entry.port)
+                entry.port = entry.port if mine or entry.process is not None else None
             self._guard(entry)
+
+    async def _align(self) -> None:
+        """What starts with the machine is the boot target, also when the last agent had no time to see to that."""
+        await self._runner.unboot(self._releases.current, self.entries())
+        if self._releases.current is not None:
+            await self._runner.boot(self._releases.current, self.entries())
 
     def _address_of(self, name: str) -> Optional[str]:
         """Where a process listens of which nothing better is known."""
         return self._address if name == "web" else None
 
-    def _guard(self, entry: Entry) -> None:
-        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry))
+    def _guard(self, entry: Entry, begun: bool = False) -> None:
+        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun))
 
-    async def _guarding(self, entry: Entry) -> None:
-        """Starts it whenever it does not run, as long as it is wanted and proven."""
+    async def _guarding(self, entry: Entry, begun: bool) -> None:
+        """Starts it whenever it does not run, as long as it is wanted and proven. `begun`: it ran when last seen."""
+        if entry.process is None:
+            await self._again(entry, None, begun)
         while entry.wanted:
             if entry.process is None:
                 try:
-                    self._spawn(entry)
+                    async with entry.turn:
+                        await self._spawn(entry)
                 except (OSError, JobFailure) as error:
                     delay = entry.next_delay(0.0)
                     self._tell(entry, "ERROR", f"cannot be started: {error}; next try in {delay:.0f} s")
@@ -239,15 +262,14 @@ class Supervisor:
                     continue
                 if entry.restarts:
                     self._tell(entry, "INFO", f"was started again (restart {entry.restarts})")
-            await self._until_dead(entry, entry.process)
+            if entry.process is not None:
+                await self._until_dead(entry, entry.process)
 
-    async def _until_dead(self, entry: Entry, process: Optional[Process]) -> None:
-        if process is None:
-            return
+    async def _until_dead(self, entry: Entry, process: Process) -> None:
         await process.ended.wait()
         try:
-            await process.stop(SWEEP_SECONDS)
-        except OSError as error:  # what it left cannot be ended, and would be in the way of a new one for ever
+            await self._runner.clear(entry, process)
+        except (OSError, JobFailure) as error:  # what it left would be in the way of a new one for ever
             self._tell(entry, "ERROR", f"ended, but {error}; it is not started again")
             entry.wanted = False
         entry.process, entry.identity = None, None
@@ -257,14 +279,17 @@ class Supervisor:
         entry.state = BACKOFF if entry.wanted else STOPPED
         self._save()
         if entry.wanted:
-            up = time.time() - (entry.started_at or 0.0)
-            delay = entry.next_delay(up)
-            words = process.exit.words if process.exit is not None else "unknown"
-            self._tell(entry, "WARN", f"ended after {up:.0f} s ({words}); it is started again in {delay:.0f} s")
-            entry.restarts += 1
-            await asyncio.sleep(delay)
+            await self._again(entry, process, True)
 
-    def _spawn(self, entry: Entry) -> None:
+    async def _again(self, entry: Entry, died: Optional[Process], begun: bool) -> None:
+        """Returns when it runs again, or is to be started."""
+        offset = self._log_size(entry.name)
+        entry.process = await self._runner.again(entry, died, begun, partial(self._told, entry))
+        if entry.process is not None:
+            entry.identity, entry.state, entry.log_offset = entry.process.identity, RUNNING, offset
+            self._save()
+
+    async def _spawn(self, entry: Entry) -> None:
         release = self._releases.prepared(entry.release, "start")
         command = release.command(entry.name)
         if command is None:
@@ -275,36 +300,47 @@ class Supervisor:
         port = entry.port if entry.port is not None else web.port if web is not None else None
         entry.mark = f"{self._prefix}p-{os.urandom(8).hex()}"
         entry.wanted, entry.state, entry.identity = True, RUNNING if entry.proven else STARTING, None
-        entry.started_at = time.time()
-        output = os.open(self.log(entry.name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            entry.log_offset = os.fstat(output).st_size
-            self._save()
-            environment = variables(os.environ, release.environment, release.layer, port)
-            spawn = Spawn(command, self._releases.app(entry.release), environment, entry.mark, output)
-            entry.process = Process.start(self._kernel, spawn)
-        finally:
-            os.close(output)
-        entry.identity = entry.process.identity
-        if entry.release != self._releases.current:
-            base = self._kernel.oom_score(entry.identity.pid)
-            if base is not None and base < OOM_RAISED and self._kernel.set_oom_score(entry.identity.pid, OOM_RAISED):
-                entry.oom_base = base
+        entry.started_at, entry.log_offset, entry.halted = time.time(), self._log_size(entry.name), False
+        self._save()
+        order = Order(
+            entry.release,
+            entry.name,
+            command,
+            self._releases.app(entry.release),
+            variables(self._runner.own, release.environment, release.layer, port),
+            entry.mark,
+            self.log(entry.name),
+            proven=entry.proven,
+            raised=entry.release != self._releases.current,
+        )
+        entry.process = await self._runner.start(order)
+        entry.identity, entry.oom_base = entry.process.identity, entry.process.oom_base
         self._save()
 
     async def _end(self, entry: Entry, grace: float) -> bool:
         if entry.guard is not None:
             entry.guard.cancel()
-        killed = False
-        process = entry.process  # held here: a guard whose cancellation was lost forgets it meanwhile
-        if process is not None:
-            killed = await process.stop(grace)
-            entry.last_exit = process.exit.record() if process.exit is not None else entry.last_exit
-        entry.process, entry.identity, entry.state = None, None, STOPPED
+        async with entry.turn:
+            process = entry.process  # held here: a guard whose cancellation was lost forgets it meanwhile
+            killed = await self._runner.end(entry, process, grace)
+            if process is not None:
+                entry.last_exit = process.exit.record() if process.exit is not None else entry.last_exit
+        entry.process, entry.identity, entry.state, entry.halted = None, None, STOPPED, False
         if entry.port is not None and not any(other.port == entry.port for other in self.running()):
             self.ports.release(entry.port)
         self._save()
         return killed
+
+    def _log_size(self, name: str) -> int:
+        try:
+            return self.log(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _told(self, entry: Entry, severity: str, what: str) -> None:
+        """Tells it, and writes down what changed with it."""
+        self._save()
+        self._tell(entry, severity, what)
 
     def _tell(self, entry: Entry, severity: str, what: str) -> None:
         lines = self.output(entry) if severity != "INFO" else ()

@@ -36,7 +36,7 @@ async def switch(instance: Instance, job: Job) -> Dict[str, Any]:
         job.progress("stopping the other processes of the old release")
         await _stop(instance, old, grace)
         job.progress("starting the other processes of the new release")
-        started.extend(_start(instance, release))
+        await _start(instance, release, started)
         await _settle(instance, started, arguments.number("settle", SETTLE))
     except BaseException:
         if not instance.closing:
@@ -50,17 +50,18 @@ async def commit(instance: Instance, job: Job) -> Dict[str, Any]:
     arguments = Arguments("commit", job.arguments)
     digest = arguments.text("release")
     release = instance.releases.prepared(digest, "commit")
+    await instance.supervisor.unboot(digest)
     if instance.releases.current != digest or not release.durable:
         await asyncio.to_thread(instance.releases.commit, digest)
         instance.releases.write(replace(release, durable=True))
     instance.undo.clear()
-    instance.supervisor.calm(digest)
+    await instance.supervisor.boot(digest)
     kept = {digest, *(arguments.texts_or_none("keep") or [])}
     kept.update(entry.release for entry in instance.supervisor.running())
     removed = [other for other in instance.releases.all() if other not in kept]
     for other in removed:
         await asyncio.to_thread(instance.releases.remove, other)
-        instance.supervisor.forget(other)
+        await instance.supervisor.forget(other)
     return {"removed": removed}
 
 
@@ -83,18 +84,17 @@ async def _stop(instance: Instance, entries: List[Entry], grace: float) -> bool:
     return any(killed)
 
 
-def _start(instance: Instance, release: Release) -> List[Entry]:
-    started = []
+async def _start(instance: Instance, release: Release, started: List[Entry]) -> None:
+    """Starts them, and adds each to `started`."""
     for name, command in release.processes:
         entry = instance.supervisor.find(release.digest, name)
         if name == "web" or (entry is not None and entry.alive and entry.wanted):
             continue
         instance.log.line(f"Starting {name} of release {release.digest}: {command}")
         try:
-            started.append(instance.supervisor.start(release.digest, name, None, proven=True))
+            started.append(await instance.supervisor.start(release.digest, name, None, proven=True))
         except OSError as error:
             raise JobFailure("switch", f"{name} cannot be started: {error}", command=command) from error
-    return started
 
 
 async def _settle(instance: Instance, started: List[Entry], seconds: float) -> None:
@@ -119,4 +119,4 @@ async def _restore(instance: Instance, started: List[Entry], old: List[Entry], g
     await _stop(instance, started, grace)
     for entry in old:
         if not entry.wanted:
-            instance.supervisor.start(entry.release, entry.name, None, proven=True)
+            await instance.supervisor.start(entry.release, entry.name, None, proven=True)

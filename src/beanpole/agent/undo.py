@@ -85,7 +85,7 @@ class Undo:
             port = None
         try:
             for name, _ in release.processes if release is not None else ():
-                self._supervisor.start(old, name, port if name == "web" else None, proven=True)
+                await self._supervisor.start(old, name, port if name == "web" else None, proven=True)
         except (OSError, JobFailure) as error:
             self._events.add("ERROR", f"Release {old} cannot be started again: {error}", {"release": old})
             return None
