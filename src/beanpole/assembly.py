@@ -18,11 +18,12 @@ from beanpole.control.context import Control
 from beanpole.control.hosts import Hosts
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
+from beanpole.fleet.balancers import Balancers, Listen
 from beanpole.fleet.detached import DetachedAgent
-from beanpole.fleet.edge import EdgeProxy, Listen
 from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
 from beanpole.fleet.local import ThisMachine
+from beanpole.fleet.proxy import Post
 from beanpole.fleet.pythons import installed_pythons
 from beanpole.fleet.servers.equipment import Equipment
 from beanpole.fleet.servers.place import ServerPlace
@@ -71,7 +72,7 @@ class Assembly:
 
     gateway: Gateway
     balancer: DetachedAgent
-    edge: EdgeProxy
+    edge: Balancers
     machine: ThisMachine
     servers: Servers
     background: dict[str, Callable[[], Coroutine[None, None, None]]]
@@ -89,7 +90,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     )
     program = agent_program(home.programs)
     balancer = DetachedAgent(home.edge, program, me.store, "balancer")
-    edge = EdgeProxy(database, balancer, me.store, envoy, listen)
+    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Post.nowhere)
     blobs, object_blobs = Blobs(home.blobs), Blobs(home.objects)
     for each in (blobs, object_blobs):
         each.empty_incoming()  # what a crash left half written; nobody else has this home

@@ -22,10 +22,11 @@ import uvicorn
 from beanpole.assembly import Assembly, assemble
 from beanpole.aws.gateway import UVICORN_OPTIONS
 from beanpole.fleet.agent_program import agent_program
+from beanpole.fleet.balancers import Listen
 from beanpole.fleet.detached import AgentWillNotStart, DetachedAgent
-from beanpole.fleet.edge import BalancerRefused, Listen
 from beanpole.fleet.envoy import EnvoyMissing, envoy_binary
 from beanpole.fleet.local import STARTS
+from beanpole.fleet.proxy import BalancerRefused
 from beanpole.home import Home, HomeUnusable
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity

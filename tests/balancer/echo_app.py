@@ -25,6 +25,7 @@ class EchoApp:
     def __init__(self, version: str) -> None:
         self.version = version
         self.healthy = True
+        self.delay = 0.0  # seconds before it says how it is
         self.port = 0
         self.requests = 0
         self.busy = 0
@@ -84,6 +85,7 @@ class EchoApp:
         target = urlsplit(lines[0].split(" ")[1])
         query = {name: values[0] for name, values in parse_qs(target.query).items()}
         if target.path == "/health":
+            await asyncio.sleep(self.delay)
             return await self._write(writer, 200 if self.healthy else 500, b"ok")
         self.requests += 1
         if target.path == "/ws":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -12,13 +14,13 @@ import pytest
 from balancer_home import QUICK, BalancerHome, Endpoint, Pool, balancer, endpoints, until
 from echo_app import EchoApp
 
-from beanpole.balancer.pool import Edge, readiness_path
+from beanpole.balancer.pool import PRESENCE, Edge, presence_path, readiness_path
 from load import Load, Settings
 
 pytestmark = pytest.mark.slow
 
 HOST = "a.localhost"
-READY = replace(QUICK, path=readiness_path("e-1"))
+PRESENT = replace(PRESENCE, path=presence_path("e-1"))
 
 
 class Server:
@@ -44,7 +46,7 @@ async def servers(*versions: str) -> AsyncIterator[tuple[BalancerHome, list[Serv
             await home.put(server.pool)
             found.append(server)
         front = await stack.enter_async_context(balancer())
-        await front.put(Pool("e-1", (HOST,), tuple(each.endpoint for each in found), READY, proxies=True))
+        await front.put(Pool("e-1", (HOST,), tuple(each.endpoint for each in found), PRESENT, proxies=True))
         for each in found:
             await front.until("e-1", each.endpoint, healthy=True)
         yield front, found
@@ -78,7 +80,7 @@ def test_a_post_goes_elsewhere_when_the_application_never_had_it() -> None:
         async with servers("1", "2") as (front, (one, two)):
             await front.put(
                 # Nobody in front notices in time that the application of the first one is gone.
-                Pool("e-1", (HOST,), (one.endpoint, two.endpoint), replace(READY, interval=60.0), proxies=True)
+                Pool("e-1", (HOST,), (one.endpoint, two.endpoint), replace(PRESENT, interval=60.0), proxies=True)
             )
             one.app.kill()
             await one.home.until("e-1", *endpoints([one.app]), healthy=False)
@@ -139,6 +141,108 @@ def test_the_application_hears_of_the_client_and_not_of_the_proxy_between() -> N
             assert heard["x-forwarded-proto"] == "http"
 
     asyncio.run(run())
+
+
+def test_a_frozen_proxy_costs_no_get() -> None:
+    """Its kernel goes on taking connections: only our pings and checks find out. What it sat on is asked elsewhere."""
+
+    async def run() -> None:
+        async with servers("1", "2", "3") as (front, (one, two, three)):
+            settings = Settings(port=front.port, host=HOST, rate=50, path="/slow?s=0.1", timeout=20)
+            async with Load(settings) as load, frozen(one.home, load):
+                await load.more(20)
+                await front.until("e-1", one.endpoint, healthy=False)
+                late = asyncio.create_task(post(front))
+                assert await late == 200
+            report = load.report()
+            assert report.failed == 0, (report.kinds, report.failures[:5])
+            assert two.app.requests + three.app.requests >= report.sent - one.app.requests
+
+    asyncio.run(run())
+
+
+def test_a_post_on_a_frozen_server_is_told_and_not_repeated() -> None:
+    async def run() -> None:
+        async with servers("1", "2") as (front, (one, two)):
+            await front.put(Pool("e-1", (HOST,), (one.endpoint,), PRESENT, proxies=True))
+            async with frozen(one.home):
+                waiting = asyncio.create_task(post(front))
+                # The other one is there before it is given up, and gets nothing of it.
+                await front.put(Pool("e-1", (HOST,), (one.endpoint, two.endpoint), PRESENT, proxies=True))
+                assert await waiting == 503
+            assert two.app.requests == 0
+
+    asyncio.run(run())
+
+
+def test_websockets_and_long_requests_pass_both_rows() -> None:
+    """Longer than anything that finds a frozen server."""
+
+    async def run() -> None:
+        async with servers("1") as (front, _):
+            settings = Settings(
+                port=front.port,
+                host=HOST,
+                rate=20,
+                websocket="/ws",
+                slow_every=1.0,
+                slow_seconds=7,
+                slow_path="/slow?s=7",
+            )
+            async with Load(settings) as load:
+                await load.more(170)
+            report = load.report()
+            assert (report.failed, report.statuses.get("101")) == (0, 1), (report.kinds, report.failures[:5])
+            assert report.echoes > 50
+
+    asyncio.run(run())
+
+
+def test_a_slow_application_is_no_reason_to_leave_its_server_and_one_that_is_gone_is() -> None:
+    async def run() -> None:
+        async with servers("1") as (front, (server,)):
+            server.app.delay = 1.5  # longer than the one in front waits, and less than the application's own time-out
+            await server.home.put(replace(server.pool, health=replace(QUICK, timeout=5.0)))
+            for _ in range(4):
+                path = presence_path("e-1")
+                assert (await server.home.get(path, host="x"))[0] == 504
+            assert (await front.endpoints("e-1"))[server.endpoint.key]["healthy"]
+            server.app.kill()
+            await front.until("e-1", server.endpoint, healthy=False)
+            status, headers, body = await front.get()
+            assert (status, body.partition(b":")[0]) == (503, b"503")
+            assert not [name for name in headers if name.startswith(("x-beanpole", "x-envoy"))]
+
+    asyncio.run(run())
+
+
+def test_a_server_that_does_not_have_the_environment_gets_nothing_of_it() -> None:
+    """Though an application there answers at every path."""
+
+    async def run() -> None:
+        async with servers("1", "2") as (front, (one, two)):
+            alone = replace(two.pool, name="e-2", hosts=("b.localhost", "*"))
+            await two.home.put(alone)
+            await front.until("e-1", two.endpoint, healthy=False)
+            assert (await two.home.get("/anything", host="c.localhost"))[0] == 200
+            before = two.app.requests
+            assert [(await front.get())[0] for _ in range(6)] == [200] * 6
+            assert (one.app.requests, two.app.requests) == (6, before)
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def frozen(home: BalancerHome, load: Load | None = None) -> AsyncIterator[None]:
+    """Its Envoy does nothing inside of the block, and with a load until some 10 s of it were sent besides."""
+    pid = (await home.ask("GET", "/envoy"))["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+        if load is not None:
+            await load.more(int(load.settings.rate * 10))
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def _is(status: object, wanted: int) -> bool:

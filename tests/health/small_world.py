@@ -97,8 +97,18 @@ class Edge:
     def __init__(self) -> None:
         self.agent = Agent()
 
-    async def running(self) -> Agent | None:
-        return await self.agent.running()
+    async def view(self) -> dict[str, Any]:
+        found: dict[str, Any] = (await self._call("/endpoints"))["pools"]
+        return found
+
+    async def requests(self, after: int) -> dict[str, Any]:
+        return await self._call(f"/requests?after={after}")
+
+    async def _call(self, path: str) -> dict[str, Any]:
+        agent = await self.agent.running()
+        if agent is None:
+            raise AgentUnreachable("the balancer is not there")
+        return await agent.call("GET", path)
 
 
 class World:

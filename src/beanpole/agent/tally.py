@@ -3,6 +3,9 @@
 `failed` counts what the balancer or the application got wrong: answers with a status of 500 or above, and answers that
 were cut off after their head. A client that went away or spoke nonsense (flags DC, DR, DPE) failed by itself and does
 not count; nor does a websocket (status 101), whose end the log cannot tell from a cut. `requests` counts everything.
+
+On a server, requests that came through the edge count there: what was repeated elsewhere did not fail. Here they are in
+the detail of the endpoint that had them, and not in the totals.
 """
 
 from __future__ import annotations
@@ -102,10 +105,15 @@ class Tallies:
             return
         status, milliseconds = int(entry["status"]), int(entry["ms"])
         pool, endpoint = entry.get("pool") or "-", entry.get("upstream") or "-"
+        elsewhere = entry.get("front") is not None
+        if elsewhere and endpoint == "-":
+            return
         failed = is_failed(status, entry.get("flags") or "-")
         second = max(self._end(entry["time"], milliseconds), self.complete + 1)
         endpoints = self._seconds.setdefault(second, {}).setdefault(pool, {})
         endpoints.setdefault(endpoint, Tally()).add(status, failed, milliseconds)
+        if elsewhere:
+            return
         totals = self.totals.setdefault(pool, {"requests": 0, "failed": 0})
         totals["requests"] += 1
         totals["failed"] += failed

@@ -18,6 +18,14 @@ CONNECT_SECONDS = 1.0  # to an endpoint on this machine or in this data centre; 
 # would do for that, but it also ends health checks that take longer.)
 UPSTREAM_AGE_SECONDS = 1.0
 RECHECK_SECONDS = 1.0  # between the checks of an endpoint that is not healthy: it should be back soon
+DOUBT_SECONDS = 0.5  # from a server's first failed check to the one that decides
+# Between pings on a connection to a server's proxy, and for the answer: a server that vanishes without a word, or a proxy
+# that is frozen, costs no more than that. Half as long would cut those of a server whose processors are just all busy.
+PING_SECONDS = 1.0
+PONG_SECONDS = 3.0
+# Servers that have nobody for the pool get requests only when all are so. By default they get some as soon as more than
+# a third is; this says: not as long as 1 % is well.
+OVERPROVISIONING = 10_000
 CONCURRENCY_LIMIT = 100_000  # connections, requests, retries of one pool: the applications' own limits come first
 
 _TYPE = "type.googleapis.com/envoy."
@@ -59,12 +67,30 @@ def cluster(pool: Pool) -> dict[str, Any]:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": _TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"max_connection_duration": seconds(UPSTREAM_AGE_SECONDS)},
-                "explicit_http_config": {"http_protocol_options": {}},
+                **(_to_proxies() if pool.proxies else _to_applications()),
             }
         },
-        "health_checks": [_check(pool.health)],
+        "health_checks": [_check(pool.health, doubts=pool.proxies)],
     }
+
+
+def _to_applications() -> dict[str, Any]:
+    return {
+        "common_http_protocol_options": {"max_connection_duration": seconds(UPSTREAM_AGE_SECONDS)},
+        "explicit_http_config": {"http_protocol_options": {}},
+    }
+
+
+def _to_proxies() -> dict[str, Any]:
+    """HTTP/2, which has pings.
+
+    A request on which a frozen server sits looks like one to a slow application, and kernels answer TCP's own probes
+    for a process that is frozen. A proxy that answers no ping has its connections cut: so a GET is repeated on another
+    server, and the client of a POST is told. (Envoy's option to cut connections when a check fails is for TCP alone.)
+    A proxy that closes a connection says which requests it has not begun, so no age is needed.
+    """
+    pings = {"interval": seconds(PING_SECONDS), "timeout": seconds(PONG_SECONDS)}
+    return {"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": pings, "allow_connect": True}}}
 
 
 def assignment(pool: Pool) -> dict[str, Any]:
@@ -74,6 +100,7 @@ def assignment(pool: Pool) -> dict[str, Any]:
         "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": pool.name,
         "endpoints": [{"lb_endpoints": [_endpoint(endpoint) for endpoint in endpoints]}] if endpoints else [],
+        **({"policy": {"overprovisioning_factor": OVERPROVISIONING}} if pool.proxies else {}),
     }
 
 
@@ -92,13 +119,14 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _check(health: Health) -> dict[str, Any]:
+def _check(health: Health, *, doubts: bool) -> dict[str, Any]:
     check: dict[str, Any] = {
         "timeout": seconds(health.timeout),
         "interval": seconds(health.interval),
         # By default a pool without traffic is checked once a minute.
         "no_traffic_interval": seconds(health.interval),
         "unhealthy_interval": seconds(min(health.interval, RECHECK_SECONDS)),
+        **({"unhealthy_edge_interval": seconds(min(health.interval, DOUBT_SECONDS))} if doubts else {}),
         "unhealthy_threshold": health.unhealthy,
         "healthy_threshold": health.healthy,
         # An application that closes an idle connection must not look like one that fails.

@@ -27,6 +27,10 @@ NOBODY = {"address_prefix": "255.255.255.255", "prefix_len": 32}
 # connection before it had answered.
 UNSENT = "x-beanpole-unsent"
 UNANSWERED = "x-beanpole-unanswered"
+# To a check by the one in front: send others only when nobody else has somebody. Envoy's own word for that.
+DEGRADED = "x-envoy-degraded"
+# What the one in front adds to requests, so that they are counted there and not twice.
+FRONT = "x-beanpole-edge"
 
 _TYPE = "type.googleapis.com/envoy."
 
@@ -47,7 +51,9 @@ ACCESS_LOG_FIELDS = {
     "received": "%BYTES_RECEIVED%",
     "bytes": "%BYTES_SENT%",
 }
-ROUTE_FIELD = {"route": "%ROUTE_NAME%"}  # by which the agent tells checks by those in front from users' requests
+# By which the agent beside a server's proxy tells checks by those in front from users' requests, and those that came
+# through our edge from the others.
+INNER_FIELDS = {"route": "%ROUTE_NAME%", "front": f"%REQ({FRONT})%"}
 READINESS_ROUTE = "readiness"
 
 
@@ -56,13 +62,18 @@ def listener(edge: Edge) -> dict[str, Any]:
     return {
         "@type": _TYPE + "config.listener.v3.Listener",
         "name": "http",
-        "address": {"socket_address": {"address": edge.address, "port_value": edge.port}},
+        "address": {"socket_address": _socket(edge)},
         # A new Envoy takes connections on the same port before the old one stops.
         "enable_reuse_port": True,
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(edge)}]}
         ],
     }
+
+
+def _socket(edge: Edge) -> dict[str, Any]:
+    every = {"ipv4_compat": True} if edge.address == "::" else {}
+    return {"address": edge.address, "port_value": edge.port, **every}
 
 
 def _manager(edge: Edge) -> dict[str, Any]:
@@ -72,6 +83,8 @@ def _manager(edge: Edge) -> dict[str, Any]:
         "codec_type": "AUTO",
         "rds": {"route_config_name": ROUTES, "config_source": watched("rds.json")},
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "unknown"},
+        # So that websockets come from the one in front, which speaks HTTP/2.
+        **({"http2_protocol_options": {"allow_connect": True}} if edge.inner else {}),
         "common_http_protocol_options": {"idle_timeout": seconds(CLIENT_IDLE_SECONDS)},
         "stream_idle_timeout": seconds(STREAM_IDLE_SECONDS),
         "drain_timeout": seconds(CLOSE_SECONDS),
@@ -93,7 +106,7 @@ def _manager(edge: Edge) -> dict[str, Any]:
                 "typed_config": {
                     "@type": _TYPE + "extensions.access_loggers.file.v3.FileAccessLog",
                     "path": ACCESS_LOG,
-                    "log_format": {"json_format": ACCESS_LOG_FIELDS | (ROUTE_FIELD if edge.inner else {})},
+                    "log_format": {"json_format": ACCESS_LOG_FIELDS | (INNER_FIELDS if edge.inner else {})},
                 },
             }
         ],
@@ -123,14 +136,14 @@ def _replies(edge: Edge) -> dict[str, Any]:
     return {
         "mappers": [
             unknown,
-            _reply(["UH", "NC"], nobody, UNSENT),
-            _reply(["UF"], ended, UNSENT),
+            _reply(["UH", "NC"], nobody, UNSENT, DEGRADED),
+            _reply(["UF"], ended, UNSENT, DEGRADED),
             _reply(["UC", "URX", "UR", "UPE"], ended, UNANSWERED),
         ]
     }
 
 
-def _reply(flags: list[str], sentence: str, mark: str | None = None) -> dict[str, Any]:
+def _reply(flags: list[str], sentence: str, *marks: str) -> dict[str, Any]:
     reply: dict[str, Any] = {
         "filter": {"response_flag_filter": {"flags": flags}},
         "body_format_override": {
@@ -138,8 +151,11 @@ def _reply(flags: list[str], sentence: str, mark: str | None = None) -> dict[str
             "content_type": "text/plain; charset=utf-8",
         },
     }
-    if mark is not None:
-        reply["headers_to_add"] = [
-            {"header": {"key": mark, "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        ]
+    if marks:
+        reply["headers_to_add"] = [header(mark) for mark in marks]
     return reply
+
+
+def header(name: str) -> dict[str, Any]:
+    """That header with the value 1, whatever it was."""
+    return {"header": {"key": name, "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -54,7 +54,8 @@ class Pool:
 
     `readiness` is for the proxy of a server, which has others in front of it: asked at `readiness_path`, it answers as
     the application's health path does ("ready"), or 503 so that nobody sends more ("leaving"). `proxies` is for the one
-    in front: the endpoints are such proxies, and what one of them could not bring to its application goes to another.
+    in front: the endpoints are such proxies, which it checks with PRESENCE at their `presence_path`, and what one of
+    them could not bring to its application goes to another.
     """
 
     name: str
@@ -69,6 +70,34 @@ class Pool:
 def readiness_path(pool: str) -> str:
     """Where the proxy of a server is asked whether that pool shall get requests through it, whatever the Host."""
     return f"/.beanpole/ready/{pool}"
+
+
+def presence_path(pool: str) -> str:
+    """Where our own balancer in front asks the proxy of a server whether it is there and has that pool.
+
+    What the application answers there does not count, since the proxy judges its health as its settings say: one that
+    is slow is no reason to leave a server. The proxy adds a header when it has nobody for the pool at the moment, and
+    the one in front sends to it only when no other server has somebody.
+    """
+    return f"/.beanpole/present/{pool}"
+
+
+MISDIRECTED = 421
+"""What the proxy of a server says, at those paths, of a pool that it does not have."""
+
+PRESENCE_SECONDS = 1.0
+"""After which the proxy says by itself that an application is slow. Less than what the one in front waits for."""
+
+PRESENCE = Health(
+    codes=((100, MISDIRECTED - 1), (MISDIRECTED + 1, 599)),
+    # A server that is cut off or frozen is found out within 3 to 6 s. It gets two chances, the second one right after the
+    # first.
+    interval=1.0,
+    timeout=2.0,
+    unhealthy=2,
+    healthy=1,
+)
+"""How such a proxy is checked, at the path that is still to be filled in."""
 
 
 @dataclass(frozen=True, slots=True)

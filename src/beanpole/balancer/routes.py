@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .cluster import seconds
-from .listener import READINESS_ROUTE, ROUTES, UNANSWERED, UNSENT
-from .pool import Pool, readiness_path
+from .listener import DEGRADED, FRONT, READINESS_ROUTE, ROUTES, UNANSWERED, UNSENT, header
+from .pool import MISDIRECTED, PRESENCE_SECONDS, Pool, presence_path, readiness_path
 
 RETRIES = 3
 RETRY_BASE = "0.005s"  # the other endpoint is not the one in trouble, so it is asked almost at once
@@ -20,10 +20,12 @@ RETRY_MAX = "0.050s"
 _NOT_SEEN = "connect-failure,refused-stream,reset-before-request"
 _NOT_ANSWERED = _NOT_SEEN + ",reset"
 _TYPE = "type.googleapis.com/envoy."
+# What is between us and the proxies of servers is nothing for clients.
+_BETWEEN = {"request_headers_to_add": [header(FRONT)], "response_headers_to_remove": [UNSENT, UNANSWERED, DEGRADED]}
 
 
-def route_table(pools: Iterable[Pool]) -> dict[str, Any]:
-    """The routes of all pools that have hosts."""
+def route_table(pools: Iterable[Pool], *, inner: bool = False) -> dict[str, Any]:
+    """The routes of all pools that have hosts; `inner`: of the proxy of a server, whom others ask about its pools."""
     return {
         "@type": _TYPE + "config.route.v3.RouteConfiguration",
         "name": ROUTES,
@@ -35,33 +37,54 @@ def route_table(pools: Iterable[Pool]) -> dict[str, Any]:
                 "append_action": "APPEND_IF_EXISTS_OR_ADD",
             }
         ],
-        "virtual_hosts": _virtual_hosts(tuple(pools)),
+        "virtual_hosts": _virtual_hosts(tuple(pools), inner=inner),
     }
 
 
-def _virtual_hosts(pools: tuple[Pool, ...]) -> list[dict[str, Any]]:
+def _virtual_hosts(pools: tuple[Pool, ...], *, inner: bool) -> list[dict[str, Any]]:
     found = [_virtual_host(pool) for pool in pools if pool.hosts]
-    readiness = [_readiness(pool) for pool in pools if pool.readiness is not None]
+    if not inner:
+        return found
+    checks = [
+        route
+        for pool in pools
+        if pool.readiness is not None
+        for route in (
+            _checked(pool, readiness_path(pool.name), pool.health.timeout),
+            _checked(pool, presence_path(pool.name), min(pool.health.timeout, PRESENCE_SECONDS)),
+        )
+    ]
+    # Whoever asks about a pool that is elsewhere must not hear an application that answers at every path.
+    checks.append(_said({"prefix": "/.beanpole/"}, MISDIRECTED, "not here"))
     # Balancers in front ask with whatever Host they like.
     everybody = next((each for each in found if "*" in each["domains"]), None)
     if everybody is not None:
-        everybody["routes"] = [*readiness, *everybody["routes"]]
-    elif readiness:
-        found.append({"name": "readiness", "domains": ["*"], "routes": readiness})
+        everybody["routes"] = [*checks, *everybody["routes"]]
+    else:
+        found.append({"name": "readiness", "domains": ["*"], "routes": checks})
     return found
 
 
-def _readiness(pool: Pool) -> dict[str, Any]:
-    route: dict[str, Any] = {"name": READINESS_ROUTE, "match": {"path": readiness_path(pool.name)}}
+def _checked(pool: Pool, path: str, limit: float) -> dict[str, Any]:
+    match = {"path": path}
     if pool.readiness == "leaving":
-        return {**route, "direct_response": {"status": 503, "body": {"inline_string": "leaving\n"}}}
+        return _said(match, 503, "leaving")
     if pool.health.path is None:
         serving = any(endpoint.state == "serving" for endpoint in pool.endpoints)
-        status, words = (200, "ready\n") if serving else (503, "nothing serves\n")
-        return {**route, "direct_response": {"status": status, "body": {"inline_string": words}}}
+        return _said(match, 200, "ready") if serving else _said(match, 503, "nothing serves")
     # The application answers: so whoever is in front learns of its end as soon as this proxy does.
-    action = {"cluster": pool.name, "timeout": seconds(pool.health.timeout), "prefix_rewrite": pool.health.path}
-    return {**route, "route": action}
+    action = {"cluster": pool.name, "timeout": seconds(limit), "prefix_rewrite": pool.health.path}
+    return {"name": READINESS_ROUTE, "match": match, "route": action}
+
+
+def _said(match: dict[str, str], status: int, words: str) -> dict[str, Any]:
+    """What the proxy answers by itself."""
+    route = {
+        "name": READINESS_ROUTE,
+        "match": match,
+        "direct_response": {"status": status, "body": {"inline_string": f"{words}\n"}},
+    }
+    return route if status != 503 else {**route, "response_headers_to_add": [header(DEGRADED)]}
 
 
 def _virtual_host(pool: Pool) -> dict[str, Any]:
@@ -73,6 +96,7 @@ def _virtual_host(pool: Pool) -> dict[str, Any]:
             {"match": {"prefix": "/", "headers": [safe]}, "route": _action(pool, _NOT_ANSWERED, UNSENT, UNANSWERED)},
             {"match": {"prefix": "/"}, "route": _action(pool, _NOT_SEEN, UNSENT)},
         ],
+        **(_BETWEEN if pool.proxies else {}),
     }
 
 

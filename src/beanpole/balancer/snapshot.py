@@ -52,7 +52,7 @@ def snapshot(pools: Iterable[Pool], version: int, edge: Edge | None = None) -> S
         (
             *((eds_file(pool.name), _file([assignment(pool)])) for pool in pools),
             ("cds.json", _file([cluster(pool) for pool in pools])),
-            ("rds.json", _file([route_table(pools)])),
+            ("rds.json", _file([route_table(pools, inner=edge.inner)])),
             ("lds.json", _file([listener(edge)])),
         ),
     )

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from beanpole.control import errors
-from beanpole.fleet.edge import EdgeProxy
+from beanpole.fleet.balancers import Balancers
 from beanpole.fleet.layers import Layers
 from beanpole.options.registry import Registry
 from beanpole.platforms.names import Platforms
@@ -57,7 +57,7 @@ class Control:
     registry: Registry
     platforms: Platforms
     identity: Identity
-    edge: EdgeProxy
+    edge: Balancers
     layers: Layers
     wake: Callable[[], None]
     """Tell the engine that there is something to do; may be called from any thread."""

@@ -17,7 +17,7 @@ from beanpole.health.report import AgentEvent, Answers, Events, Pools, Report, R
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Mapping
 
-    from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
 
 T = TypeVar("T")
@@ -42,9 +42,9 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Agents:
-    """The agents of a fleet and of the edge balancer."""
+    """The agents of a fleet and of the balancers."""
 
-    def __init__(self, fleet: Fleet, edge: EdgeProxy) -> None:
+    def __init__(self, fleet: Fleet, edge: Balancers) -> None:
         self._fleet = fleet
         self._edge = edge
 
@@ -89,15 +89,11 @@ class Agents:
 
     async def _pools(self) -> Pools | None:
         async with asyncio.timeout(PATIENCE):
-            client = await self._edge.running()
-            return msgspec.convert(await client.call("GET", "/endpoints"), Pools) if client is not None else None
+            return msgspec.convert({"pools": await self._edge.view()}, Pools)
 
     async def _requests(self, after: int) -> Requests | None:
         async with asyncio.timeout(PATIENCE):
-            client = await self._edge.running()
-            if client is None:
-                return None
-            return msgspec.convert(await client.call("GET", f"/requests?after={after}"), Requests)
+            return msgspec.convert(await self._edge.requests(after), Requests)
 
 
 async def _in_turn(together: asyncio.Semaphore, work: Coroutine[None, None, T]) -> T:

@@ -20,7 +20,7 @@ from beanpole.health.window import JUDGED
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
     from beanpole.health.report import AgentEvent, Answers
     from beanpole.health.views import EnvironmentView, InstanceView
@@ -42,7 +42,7 @@ class Collector:
         self,
         database: Database,
         fleet: Fleet,
-        edge: EdgeProxy,
+        edge: Balancers,
         *,
         clock: Callable[[], float] = time.time,
         period: float = PERIOD,

@@ -68,7 +68,8 @@ def environment_facts(household: Household, members: tuple[Member, ...], minute:
 def opinion(
     pools: Pools | None, household: Household, instance: Instance
 ) -> Literal["healthy", "unhealthy", "missing"] | None:
-    """What the balancer says of the instance's serving endpoints together; None where there is no balancer."""
+    """What the balancer says of the instance's serving endpoints together; None where there is no balancer, or where
+    the server's proxy does not answer."""
     if household.environment.tier != "WebServer":
         return None
     pool = pools.pools.get(household.environment.id, {}) if pools is not None else {}
@@ -76,6 +77,8 @@ def opinion(
     known = [each.healthy for each in seen if each is not None]
     if not known:
         return "missing"
+    if None in known:
+        return None
     return "healthy" if all(known) else "unhealthy"
 
 

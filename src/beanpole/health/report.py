@@ -75,7 +75,8 @@ class Events(msgspec.Struct, frozen=True):
 
 
 class SeenEndpoint(msgspec.Struct, frozen=True):
-    healthy: bool
+    healthy: bool | None
+    """None: it is behind a server's proxy that does not answer."""
 
 
 class Pools(msgspec.Struct, frozen=True):

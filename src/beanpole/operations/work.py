@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
     from beanpole.fleet.layers import Layers
     from beanpole.operations.release import Content
@@ -42,7 +42,7 @@ class Parts:
     database: Database
     blobs: Blobs
     fleet: Fleet
-    edge: EdgeProxy
+    edge: Balancers
     layers: Layers
     registry: Registry
     board: Board

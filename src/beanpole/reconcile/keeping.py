@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.fleet.agent_client import AgentClient
-    from beanpole.fleet.edge import EdgeProxy
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
     from beanpole.store.database import Database
     from beanpole.store.instances import Instance
@@ -43,7 +43,7 @@ log = structlog.get_logger("keeping")
 
 
 class Keeping:
-    def __init__(self, database: Database, fleet: Fleet, edge: EdgeProxy) -> None:
+    def __init__(self, database: Database, fleet: Fleet, edge: Balancers) -> None:
         self._database = database
         self._fleet = fleet
         self._edge = edge

@@ -49,13 +49,12 @@ async def activate(work: Work) -> dict[str, Any]:
     arguments = start_arguments(work)
     started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
     health = msgspec.json.encode(health_check(work.settings)).decode()
+    endpoint = Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
     with work.writing() as db:
-        instances.put_endpoint(
-            db, Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
-        )
-    await work.parts.edge.apply()
+        instances.put_endpoint(db, endpoint)
+    await work.parts.edge.apply(work.instance)
     work.progress("waiting for the balancer to find it healthy")
-    if not await work.parts.edge.healthy(work.environment.id, started["address"], started["port"], EDGE_TIMEOUT):
+    if not await work.parts.edge.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
         raise work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
@@ -63,7 +62,7 @@ async def activate(work: Work) -> dict[str, Any]:
         )
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return {"address": started["address"], "port": started["port"], "seconds": started.get("seconds")}
 
 
@@ -105,7 +104,7 @@ async def register(work: Work) -> dict[str, Any]:
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return {}
 
 

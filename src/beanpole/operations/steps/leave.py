@@ -55,7 +55,7 @@ async def leave(work: Work, *, keep: str | None) -> int:
     """
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=keep)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     leaving = [endpoint for endpoint in work.endpoints() if endpoint.digest != keep]
     delay = drain_delay(work)
     cut = 0
@@ -63,7 +63,7 @@ async def leave(work: Work, *, keep: str | None) -> int:
         # Never longer than the delay itself, though somebody put the clock back.
         left = min(endpoint.since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
-        cut += await work.parts.edge.idle(work.environment.id, endpoint.address, endpoint.port, max(left, 0.0))
+        cut += await work.parts.edge.idle(work.environment.id, endpoint, max(left, 0.0))
     if cut:
         work.say(
             f"[Instance: {work.instance}] {cut} requests or connections were still open after the drain deadline of "
@@ -73,7 +73,7 @@ async def leave(work: Work, *, keep: str | None) -> int:
     with work.writing() as db:
         for endpoint in leaving:
             instances.remove_endpoint(db, work.instance, endpoint.digest)
-    await work.parts.edge.apply()
+    await work.parts.edge.apply(work.instance)
     return cut
 
 

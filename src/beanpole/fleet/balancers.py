@@ -1,0 +1,383 @@
+"""All balancers as one thing: the edge and the proxies of the servers, told what the database says when it changes.
+
+Endpoints, here, are those of the store: where a release answers on its instance's machine. Whoever asks about one need
+not know whether a server's proxy stands before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from beanpole.balancer import pool as pools
+from beanpole.balancer.lint import lint
+from beanpole.balancer.rows import Seat, Server, Site, rows
+from beanpole.balancer.snapshot import Snapshot, snapshot
+from beanpole.fleet.addresses import Addresses
+from beanpole.fleet.counts import Counts
+from beanpole.fleet.proxy import TROUBLE, Post, Proxy
+from beanpole.store import environments, hosts, instances
+from beanpole.store.facts import count_up, raise_to
+
+if TYPE_CHECKING:
+    from beanpole.store.database import Database
+    from beanpole.store.hosts import Host
+    from beanpole.store.instances import Endpoint
+
+LOOK = 0.05
+"""Seconds between looks at the balancer's view of an endpoint."""
+
+SETTLED = 2
+"""Looks in a row without a request before an endpoint is idle: Envoy's workers learn of a change a moment after it was
+acknowledged, so that one request may still be on its way to an endpoint that drains."""
+
+LOOK_LIMIT = 3.0
+"""Seconds for a server's proxy to say what it sees, when those of others are waited for at the same time."""
+
+REACH_LIMIT = 5.0
+"""Seconds for the edge to find a first server of an environment. It needs less, or has no way there."""
+
+log = structlog.get_logger("balancer")
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where users' requests arrive, and the domain below which environments have their names."""
+
+    address: str
+    port: int
+    domain: str
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the database says, under a number."""
+
+    version: int
+    sites: dict[str, Site]
+    hosts: dict[str, Host]
+    homes: dict[str, str | None]
+    """The host of every instance."""
+
+
+class Balancers:
+    """`edge`: where the one in front is; `on_server`: where the proxy of the server with that id is."""
+
+    def __init__(
+        self, database: Database, edge: Post, store: str, listen: Listen, on_server: Callable[[str], Post]
+    ) -> None:
+        self.listen = listen
+        self._database = database
+        self._store = store
+        self._on_server = on_server
+        front = pools.Edge(listen.address, listen.port, listen.domain)
+        self._edge = Proxy("the edge balancer", edge, store, front, self._renew)
+        self._proxies: dict[str, Proxy] = {}
+        self._addresses = Addresses()
+        self._counts = Counts()
+        self._scene = _Scene(0, {}, {}, {})
+        self._reading = asyncio.Lock()
+        self._asked = 0
+        self._read_up_to = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._troubled: set[str] = set()
+
+    def cname(self, prefix: str) -> str:
+        """What a browser opens. It names the port because clients open it as it is."""
+        port = "" if self.listen.port == 80 else f":{self.listen.port}"
+        return f"{prefix}.{self.listen.domain}{port}"
+
+    async def start(self) -> None:
+        """The edge runs with the present state of the database, or goes on running with it. TROUBLE."""
+        await self._read()
+        self._tell_servers()
+        await self._edge.start()
+
+    async def keep_alive(self) -> None:
+        """The edge's agent is started again if it died; it finds Envoy as it was. Who was not told is told. TROUBLE."""
+        if self._read_up_to < self._asked or await self._addresses.learn(_names(self._scene.hosts.values())):
+            await self._read()
+        self._tell_servers()
+        if not await self._edge.running():
+            await self._edge.start()
+        elif self._edge.behind:
+            await self._edge.apply()
+
+    async def apply(self, instance_id: str | None = None) -> None:
+        """The state that the database had at the call, or a later one, is what requests meet when this returns.
+
+        That is promised of the edge; and with an instance that lives on a server, of the proxy there, which is told
+        before the edge. Proxies of other servers are told at the same time, and again by `keep_alive` until they
+        listen: nobody waits for them here, and nothing of theirs is raised. Only those are told for whom something
+        changed. Calls that come while one is under way share the next.
+
+        A server gets requests only when its proxy says that it has the environment. So whoever is told first, no
+        request meets a proxy that does not know what to do with it.
+
+        TROUBLE, after everybody else was told, when the edge or that one proxy cannot be.
+        """
+        host = self._scene.homes.get(instance_id or "")
+        await self._read()
+        host = self._scene.homes.get(instance_id or "", host)
+        mine = self._proxies.get(host or "")
+        self._tell_servers(but=mine)
+        try:
+            if mine is not None:
+                await mine.apply()
+        finally:
+            await self._edge.apply()
+
+    async def healthy(self, environment_id: str, endpoint: Endpoint, seconds: float) -> bool:
+        """Whether the endpoint is found healthy within so many seconds, so that it gets requests. TROUBLE.
+
+        On a server, by the proxy there; and, when the environment is new on the server, the edge must find the server
+        in order, too. Where the edge finds no server of the environment at all it may have no way to them, and be in
+        nobody's way: users have a balancer of their own then. That is logged, and is no reason to say no.
+        """
+        limit = asyncio.get_running_loop().time() + seconds
+        key = pools.Endpoint(endpoint.address, endpoint.port).key
+        host = self._scene.homes.get(endpoint.instance_id)
+        proxy = self._proxies.get(host or "")
+        while True:
+            seen = (await (proxy or self._edge).look()).get(environment_id, {}).get(key)
+            if seen is not None and seen["healthy"]:
+                break
+            if asyncio.get_running_loop().time() > limit:
+                return False
+            await asyncio.sleep(LOOK)
+        if host is None or proxy is None or not self._is_new(environment_id, host, endpoint):
+            return True
+        return await self._found(environment_id, host, limit)
+
+    async def idle(self, environment_id: str, endpoint: Endpoint, seconds: float) -> int:
+        """Wait until the endpoint has no request, so many seconds at most; the number of those that it still has.
+
+        When the environment leaves the server wholly, the edge must have no request there either. TROUBLE.
+        """
+        limit = asyncio.get_running_loop().time() + seconds
+        key = pools.Endpoint(endpoint.address, endpoint.port).key
+        host = self._scene.homes.get(endpoint.instance_id)
+        proxy = self._proxies.get(host or "")
+        asked = [(proxy or self._edge, key)]
+        site = self._scene.sites.get(environment_id)
+        server = self._server(host) if host is not None else None
+        if proxy is not None and server is not None and not (site is not None and site.serves_on(host)):
+            asked.append((self._edge, server.key))
+        calm = 0
+        while True:
+            views = [(await one.look(), name) for one, name in asked]
+            active = [int(view.get(environment_id, {}).get(name, {}).get("active", 0)) for view, name in views]
+            calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
+            if calm >= SETTLED:
+                return 0
+            if asyncio.get_running_loop().time() > limit:
+                return max(active)
+            await asyncio.sleep(LOOK)
+
+    async def view(self) -> dict[str, Any]:
+        """Endpoints by environment id and `address:port`, each with "healthy", "active" (requests) and "state".
+
+        "healthy" is None where the proxy of the server does not say. Nothing is started. TROUBLE when the edge does not say.
+        """
+        scene = self._scene
+        used = {host for site in scene.sites.values() for host in site.hosts}
+        asked = {host: proxy for host, proxy in self._proxies.items() if host in used}
+        edge, *told = await asyncio.gather(self._edge.look(), *(self._look(proxy) for proxy in asked.values()))
+        by_host = dict(zip(asked, told, strict=True))
+        found: dict[str, Any] = {}
+        for name, site in scene.sites.items():
+            here = {seat.endpoint.key for seat in site.on(None)}
+            found[name] = {key: seen for key, seen in edge.get(name, {}).items() if key in here or not site.hosts}
+            for seat in site.seats:
+                if seat.host is None:
+                    continue
+                view = by_host.get(seat.host)
+                if view is None:
+                    found[name][seat.endpoint.key] = {"healthy": None, "active": 0, "state": seat.state}
+                elif (seen := view.get(name, {}).get(seat.endpoint.key)) is not None:
+                    found[name][seat.endpoint.key] = seen
+        return found
+
+    async def requests(self, after: int) -> dict[str, Any]:
+        """Counts by second since `after` (seconds since 1970), and totals since the first request. See `Counts`.
+
+        TROUBLE when the edge does not tell; a server that does not has no detail, and its totals are as last told.
+        """
+        return await self._counts.requests(self._edge, self._proxies, after)
+
+    async def totals(self, environment_id: str) -> dict[str, int]:
+        """`requests` and `failed` of the environment since its first request. TROUBLE."""
+        counted = await self.requests(int(self._database.clock()))
+        found: dict[str, int] = counted["totals"].get(environment_id, {"requests": 0, "failed": 0})
+        return found
+
+    # What is known of the servers
+
+    def _server(self, host_id: str) -> pools.Endpoint | None:
+        host = self._scene.hosts.get(host_id)
+        return _as_server(host, self._addresses).endpoint if host is not None else None
+
+    def _is_new(self, environment_id: str, host_id: str, endpoint: Endpoint) -> bool:
+        site = self._scene.sites.get(environment_id)
+        others = site.on(host_id) if site is not None else ()
+        return all(
+            seat.state != "serving" or (seat.address, seat.port) == (endpoint.address, endpoint.port) for seat in others
+        )
+
+    async def _found(self, environment_id: str, host_id: str, limit: float) -> bool:
+        """Whether the edge finds the server in order, or none at all of the environment's."""
+        loop = asyncio.get_running_loop()
+        patience = min(limit, loop.time() + REACH_LIMIT)
+        server = self._server(host_id)
+        while True:
+            view = (await self._edge.look()).get(environment_id, {})
+            healthy = {key for key, seen in view.items() if seen["healthy"]}
+            if server is not None and server.key in healthy:
+                return True
+            if not healthy and loop.time() > patience:
+                where = server.key if server is not None else "an address that cannot be resolved"
+                log.warning("the edge has no way to a server", environment=environment_id, server=where)
+                return True
+            if loop.time() > limit:
+                return False
+            await asyncio.sleep(LOOK)
+
+    async def _look(self, proxy: Proxy) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                return await proxy.look() or None
+        except (*TROUBLE, TimeoutError):
+            return None
+
+    # Telling
+
+    def _tell_servers(self, but: Proxy | None = None) -> None:
+        """Begin to tell those that have yet to be told."""
+        for host, proxy in self._proxies.items():
+            if proxy is not but and proxy.behind and host not in self._tasks:
+                self._tasks[host] = asyncio.create_task(self._tell(host, proxy))
+
+    async def _tell(self, host: str, proxy: Proxy) -> None:
+        try:
+            await proxy.apply()
+        except TROUBLE as problem:
+            if host not in self._troubled:
+                log.warning("a server's proxy is told later", of=proxy.name, problem=str(problem))
+            self._troubled.add(host)
+        else:
+            self._troubled.discard(host)
+        finally:
+            del self._tasks[host]
+
+    async def _renew(self, version: int) -> None:
+        await asyncio.to_thread(self._count_beyond, version)
+        await self._read()
+
+    async def _read(self) -> None:
+        """Everybody is to serve what the database says now. Calls that come while one is under way share the next."""
+        self._asked += 1
+        mine = self._asked
+        async with self._reading:
+            if self._read_up_to >= mine:
+                return
+            covered = self._asked
+            scene = await asyncio.to_thread(self._scene_now, set(self._proxies))
+            await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
+            servers = {host.id: _as_server(host, self._addresses) for host in scene.hosts.values()}
+            self._proxies = {
+                host.id: self._proxy(host, servers[host.id].address or "") for host in scene.hosts.values()
+            }
+            edge, others = await asyncio.to_thread(self._snapshots, scene, servers)
+            self._edge.want(edge)
+            for host_id, wanted in others.items():
+                self._proxies[host_id].want(wanted)
+            self._counts.know(key for server in servers.values() if server.endpoint and (key := server.endpoint.key))
+            self._scene = scene
+            self._read_up_to = covered
+
+    def _proxy(self, host: Host, address: str) -> Proxy:
+        # The edge in front hands on what it heard of the client.
+        everywhere = "::" if ":" in address else "0.0.0.0"  # noqa: S104
+        edge = pools.Edge(everywhere, host.app_port, None, trusted_proxies=1, inner=True)
+        known = self._proxies.get(host.id)
+        if known is not None and known.edge == edge:
+            return known
+        return Proxy(f"the proxy of {host.name}", self._on_server(host.id), self._store, edge, self._renew)
+
+    def _snapshots(self, scene: _Scene, servers: dict[str, Server]) -> tuple[Snapshot, dict[str, Snapshot]]:
+        told = rows(scene.sites.values(), servers)
+
+        def of(wanted: Iterable[pools.Pool], proxy: Proxy) -> Snapshot:
+            return snapshot([pool for pool in wanted if _is_good(pool)], scene.version, proxy.edge)
+
+        return of(told.edge, self._edge), {host: of(told.servers[host], self._proxies[host]) for host in servers}
+
+    def _count_beyond(self, version: int) -> None:
+        with self._database.write() as db:
+            raise_to(db, "snapshot", version)
+
+    def _scene_now(self, known: set[str]) -> _Scene:
+        """`known`: hosts that were told of something, and are to be told that it is gone."""
+        # Number and content in one transaction, so that of two snapshots the one with the higher number is the later.
+        # One counter does for all balancers: each only wants to see it grow.
+        with self._database.write() as db:
+            version = count_up(db, "snapshot")
+            live = environments.listed(db)
+            members = instances.listed(db)
+            endpoints: dict[str, list[Endpoint]] = defaultdict(list)
+            for endpoint in instances.endpoints(db):
+                endpoints[endpoint.instance_id].append(endpoint)
+            servers = {host.id: host for host in hosts.listed(db)}
+        used = known | {member.host for member in members if member.host is not None}
+        by_environment: dict[str, list[instances.Instance]] = defaultdict(list)
+        for member in members:
+            by_environment[member.environment_id].append(member)
+        checks: dict[str, pools.Health] = {}
+        sites = {}
+        for each in live:
+            mine = by_environment[each.id]
+            seats = tuple(
+                Seat(member.id, one.address, one.port, one.state, _check(checks, one.health), member.host)
+                for member in mine
+                for one in endpoints[member.id]
+            )
+            # The name of one that is being terminated goes with its last endpoint, before its end is told.
+            if seats or each.status != "Terminating":
+                names = (f"{each.cname_prefix}.{self.listen.domain}",) if each.cname_prefix else ()
+                on = frozenset(member.host for member in mine if member.host is not None)
+                sites[each.id] = Site(each.id, names, seats, on)
+        homes = {member.id: member.host for member in members}
+        return _Scene(version, sites, {id_: host for id_, host in servers.items() if id_ in used}, homes)
+
+
+def _as_server(host: Host, addresses: Addresses) -> Server:
+    return Server(addresses.of(_name(host)), host.app_port)
+
+
+def _names(listed: Iterable[Host]) -> list[str]:
+    return [_name(host) for host in listed]
+
+
+def _name(host: Host) -> str:
+    """What SSH connects to is where its proxy is, too."""
+    return str(msgspec.json.decode(host.address)["host"])
+
+
+def _check(known: dict[str, pools.Health], text: str) -> pools.Health:
+    if text not in known:
+        known[text] = msgspec.json.decode(text, type=pools.Health)
+    return known[text]
+
+
+def _is_good(pool: pools.Pool) -> bool:
+    """One environment that cannot be served must not keep all others from changing."""
+    problems = lint([pool])
+    if problems:
+        log.error("an environment is not served, because its pool is wrong", problems=problems)
+    return not problems
