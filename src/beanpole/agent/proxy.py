@@ -87,13 +87,13 @@ class Proxy:
                     (generation.folder / "admin.sock").unlink()
             generation.process.release()
 
-    async def ensure(self, setup: Setup, port: Port) -> Dict[str, Any]:
+    async def ensure(self, setup: Setup, port: Port, shared: bool = False) -> Dict[str, Any]:
         """Envoy runs with that setup when this returns; HttpError 409 with the reason otherwise.
 
-        A running one whose setup differs is replaced without loss. The port must be free when nothing of ours uses it.
+        A running one whose setup differs is replaced without loss. The port must be free when nothing of ours uses it, unless it is `shared`.
         """
         moved = self._port is not None and port.number != self._port.number
-        if moved or not self.generations():
+        if not shared and (moved or not self.generations()):
             port.check_free(self._kernel)
         if self._setup is None:
             self._setup, self._port = setup, port

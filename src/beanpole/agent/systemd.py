@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from .environment import PATH
@@ -19,6 +20,7 @@ ANSWER_SECONDS = 30.0  # for anything but a stop: the slowest, a reload of a lar
 STAGE = "systemd"
 REMEDY = "Look at `systemctl --failed` and `journalctl -b -p warning` on the instance."
 NOT_LOADED = 5  # exit status of systemctl for a unit that systemd does not know
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")  # version 2; both; version 1
 EXITED, KILLED, DUMPED = 1, 2, 3  # values of ExecMainCode: CLD_EXITED and so on
 
 _PROPERTIES = (
@@ -147,6 +149,30 @@ class Systemd:
         """Units that systemd knows and whose name fits."""
         _, output, _ = await self._checked("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
         return [line.split()[0] for line in output.splitlines() if line.strip()]
+
+    async def pids(self, unit: str) -> List[int]:
+        """All processes of a unit; none when it does not run."""
+        _, output, _ = await self._checked("show", "--property=ControlGroup", "--value", unit)
+        group = output.strip().lstrip("/")
+        if not group:
+            return []
+        for mount in CGROUPS:
+            found = [path.read_text() for path in Path(mount, group).rglob("cgroup.procs")]
+            if found:
+                return sorted({int(word) for text in found for word in text.split()})
+        return []
+
+    async def enabled(self, unit: str) -> bool:
+        """Whether it is started at boot."""
+        _, output, _ = await self._ask("is-enabled", unit)
+        return output.strip() == "enabled"
+
+    async def disable(self, unit: str) -> None:
+        """It is not started at boot any more; what runs is not touched."""
+        await self._checked("disable", "--quiet", unit)
+
+    async def enable(self, unit: str) -> None:
+        await self._checked("enable", "--quiet", unit)
 
     async def state(self) -> str:
         """`running`, `degraded`, `starting`, `stopping`, `maintenance`…"""

@@ -1,0 +1,207 @@
+"""A listening port goes over from the processes of somebody else's unit to our Envoy, and no request is lost.
+
+First it is shared: the unit's listening sockets and Envoy's are one group to the kernel, which gives every connection
+to the unit. The switch gives every new one to Envoy instead. The unit is ended when nobody waits for an answer of it;
+connections that its clients keep open, and what still waited in its queue, go on through this agent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from . import durable
+from .borrowed import LISTENING, OPEN, Borrowed, borrow
+from .events import EventLog
+from .http import HttpError
+from .kernel import Kernel
+from .port import Port
+from .relay import Relays
+from .steering import Steering
+from .systemd import Systemd
+from .unit_end import UnitEnd
+
+SHARING, SWITCHING, DONE = "sharing", "switching", "done"
+GAP = "Allow a short gap: then the unit is stopped first, and Envoy listens a moment later."
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is on disk. `enabled`: whether the unit was, before it was taken from."""
+
+    unit: str
+    address: str
+    number: int
+    state: str
+    enabled: bool
+    result: Optional[Dict[str, Any]] = None
+
+    @property
+    def port(self) -> Port:
+        return Port(self.address, self.number)
+
+
+class Takeover:
+    """The one of that home. Use it from one event loop."""
+
+    def __init__(self, home: Path, events: EventLog, kernel: Kernel, systemd: Systemd) -> None:
+        self._path = home / "takeover.json"
+        self._events = events
+        self._kernel = kernel
+        self._systemd = systemd
+        self._record: Optional[Record] = None
+        self._borrowed: List[Borrowed] = []
+        self._steering: Optional[Steering] = None
+        self._relays: Optional[Relays] = None
+        self._task: "Optional[asyncio.Task[None]]" = None
+
+    async def resume(self) -> None:
+        """Goes on where an earlier agent was ended."""
+        record = durable.read_json(self._path)
+        if record is None:
+            return
+        self._record = Record(**record)
+        if self._record.state == DONE:
+            return
+        try:
+            await self._share(self._record)
+        except HttpError as error:  # the unit has ended meanwhile: nobody shares with us
+            self._events.add("WARN", f"port {self._record.number} is not shared with {self._record.unit}: {error}")
+        if self._record.state == SWITCHING:
+            self._begin()
+
+    def shares(self, port: Port) -> bool:
+        """Whether Envoy may listen there although somebody else does."""
+        return bool(self._borrowed) and self._record is not None and self._record.port == port
+
+    async def share(self, unit: str, port: Port) -> Dict[str, Any]:
+        """Envoy may listen beside that unit when this returns, and gets nothing yet. HttpError 409 with the reason."""
+        before = self._record
+        if before is not None and before.state != DONE and (before.unit, before.port) != (unit, port):
+            raise HttpError(409, f"port {before.number} is being taken over from {before.unit}")
+        if self._task is None and not self.shares(port):
+            record = Record(unit, port.address, port.number, SHARING, await self._systemd.enabled(unit))
+            await self._share(record)
+            self._save(record)
+        return self.view()
+
+    def switch(self, seconds: float) -> Dict[str, Any]:
+        """Begins: Envoy gets every new connection; the unit has so long until it ends with requests open."""
+        if self._record is None:
+            raise HttpError(409, "no port is shared with a unit")
+        if self._record.state == SHARING:
+            self._save(Record(**{**vars(self._record), "state": SWITCHING}))
+            self._begin(seconds)
+        return self.view()
+
+    async def give_up(self) -> None:
+        """The unit has its port for itself again, as before. Envoy must not listen there any more."""
+        if self._record is not None and self._record.state == SHARING:
+            self._release()
+            self._path.unlink(missing_ok=True)
+            self._record = None
+
+    def view(self) -> Dict[str, Any]:
+        return {"relayed": len(self._relays or ()), **(vars(self._record) if self._record else {"state": None})}
+
+    async def close(self) -> None:
+        """The kernel goes on as it was told. Relayed connections end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _share(self, record: Record) -> None:
+        port = record.port
+        pids = await self._systemd.pids(record.unit)
+        if not pids:
+            raise HttpError(409, f"no process of {record.unit} runs")
+        found: List[Borrowed] = []
+        try:
+            found = borrow(pids, port.number, LISTENING)
+            _check(found, record)
+            _make_shareable(found, borrow(pids, port.number, OPEN))
+            steering = Steering(port, 0, len(found))
+            if not steering.start():
+                raise HttpError(409, f"port {port.number} cannot be shared on this system", remedy=GAP, gap=True)
+        except BaseException as error:
+            for each in found:
+                each.socket.close()
+            if isinstance(error, OSError):
+                raise _unshared(port, error) from error
+            raise
+        self._borrowed, self._steering, self._relays = found, steering, Relays(port.connect)
+
+    def _begin(self, seconds: float = 0.0) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._switch(seconds))
+
+    async def _switch(self, seconds: float) -> None:
+        record = self._record
+        if record is None:
+            return
+        result: Dict[str, Any] = {"waited": 0.0, "kept": 0, "cut": 0, "queued": 0}
+        if self._steering is not None and self._relays is not None:
+            # The unit's sockets were there first, then came ours, which steers, and then those of Envoy.
+            self._steering.turn(len(self._borrowed) + 1)
+            end = UnitEnd(self._systemd, self._kernel, record.unit, record.number, self._borrowed, self._relays)
+            result.update(await end.run(seconds))
+        else:
+            await self._systemd.stop(record.unit, seconds)
+        if record.enabled:
+            await self._systemd.disable(record.unit)  # or both would want the port after a boot
+        for each in self._borrowed:
+            each.socket.setblocking(False)
+            if self._relays is not None:
+                result["queued"] += self._relays.take_waiting(each.socket)
+        self._release()
+        self._save(Record(**{**vars(record), "state": DONE, "result": result}))
+        cut = result["cut"]
+        words = f"port {record.number} was taken over from {record.unit}, which has ended"
+        if cut:
+            words += f" with {cut} request{'s' if cut > 1 else ''} open"
+        self._events.add("WARN" if cut else "INFO", words, result)
+
+    def _release(self) -> None:
+        for each in self._borrowed:
+            each.socket.close()
+        if self._steering is not None:
+            self._steering.stop()
+        self._borrowed, self._steering = [], None
+
+    def _save(self, record: Record) -> None:
+        durable.write_json(self._path, vars(record))
+        self._record = record
+
+
+def _make_shareable(listening: List[Borrowed], others: List[Borrowed]) -> None:
+    """Another socket may be bound to their port. `others`: connections that were taken there, which are bound, too."""
+    for each in listening:
+        each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Only sockets of one user share a port. It is the socket's owner, not the process's.
+        os.fchown(each.socket.fileno(), os.geteuid(), -1)
+    for each in others:
+        each.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.socket.close()
+
+
+def _unshared(port: Port, error: OSError) -> HttpError:
+    cause = f"port {port.number} cannot be shared: {error.strerror}"
+    if error.errno in (errno.ENOSYS, errno.EPERM):
+        cause = f"the kernel gives us no sockets of other processes ({error.strerror}), which Linux does since 5.6"
+    return HttpError(409, cause, remedy=GAP, gap=True)
+
+
+def _check(found: List[Borrowed], record: Record) -> None:
+    """HttpError when these are no sockets that Envoy could share."""
+    if not found:
+        raise HttpError(409, f"{record.unit} does not listen on port {record.number}")
+    other = sorted({name for each in found if (name := each.socket.getsockname()[0]) != record.address})
+    if other:
+        raise HttpError(
+            409, f"{record.unit} listens on {', '.join(other)} and not on {record.address}", remedy=GAP, gap=True
+        )
