@@ -66,9 +66,7 @@ def test_a_service_under_load_hands_its_port_over(
     bed: Bed, servers: list[Server], outfit: Outfit, capsys: pytest.CaptureFixture[str], run: int
 ) -> None:
     start_new(bed)
-    settings = Settings(
-        PORT, servers[0].address, rate=200, keep_alive=0.7, post=0.2, slow_every=0.7, idle=10, path="/late"
-    )
+    settings = Settings(PORT, servers[0].address, rate=200, keep_alive=0.7, post=0.2, slow_every=3, idle=10)
 
     async def work(running: Running) -> tuple[Report, dict[str, Any]]:
         async with Load(settings) as load:

@@ -64,9 +64,8 @@ class UnitEnd:
                     pids, scanned = await self._systemd.pids(self._unit), time.monotonic()
                     self._scan(pids)
                 self._look()
-                if now - begun >= seconds or not pids:
-                    break
-                if self._interruptible and await self._frozen(pids):
+                over = now - begun >= seconds
+                if not pids or ((over or self._interruptible) and await self._frozen(pids, whatever=over)):
                     break
                 await asyncio.sleep(LOOK_SECONDS)
             waited = time.monotonic() - begun
@@ -95,15 +94,15 @@ class UnitEnd:
             each.turn.interruptible for each in self._open.values()
         )
 
-    async def _frozen(self, pids: List[int]) -> bool:
-        """Whether they are stopped now, with nothing to answer. Otherwise they go on."""
+    async def _frozen(self, pids: List[int], whatever: bool) -> bool:
+        """Whether they are stopped now, with nothing to answer unless `whatever`. Otherwise they go on."""
         _signal(pids, signal.SIGSTOP)
         limit = time.monotonic() + FREEZE_SECONDS
         while not all(_stopped(pid) for pid in pids) and time.monotonic() < limit:
             await asyncio.sleep(0)
         self._scan(pids)
         self._look()
-        if all(_stopped(pid) for pid in pids) and self._interruptible:
+        if whatever or (all(_stopped(pid) for pid in pids) and self._interruptible):
             return True
         _signal(pids, signal.SIGCONT)
         await asyncio.sleep(PAUSE_SECONDS)
