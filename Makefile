@@ -69,6 +69,7 @@ $(VENV_READY): pyproject.toml
 	$(call make_environment,.venv)
 	@echo 'Installing beanpole and its development tools into .venv (the first time this takes a minute)'
 	@.venv/bin/python $(PIP_INSTALL) --editable '.[dev]'
+	@.venv/bin/python -m compileall -q -j 0 src tools
 	@touch $@
 
 $(EB_READY):

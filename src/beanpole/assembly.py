@@ -27,6 +27,7 @@ from beanpole.fleet.proxy import Post
 from beanpole.fleet.pythons import installed_pythons
 from beanpole.fleet.servers.equipment import Equipment
 from beanpole.fleet.servers.place import ServerPlace
+from beanpole.fleet.servers.posts import Posts
 from beanpole.fleet.servers.removal import Removal
 from beanpole.fleet.servers.servers import Servers
 from beanpole.fleet.servers.setup import Setup
@@ -90,13 +91,13 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     )
     program = agent_program(home.programs)
     balancer = DetachedAgent(home.edge, program, me.store, "balancer")
-    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Post.nowhere)
     blobs, object_blobs = Blobs(home.blobs), Blobs(home.objects)
     for each in (blobs, object_blobs):
         each.empty_incoming()  # what a crash left half written; nobody else has this home
     machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
     servers = Servers(database, me.store)
     setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
+    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Posts(servers, setup).on)
     fleet = Fleet(database, machine, ServerPlace(database, servers, blobs, setup))
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
@@ -155,7 +156,8 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
 def _audit(database: Database, call: Call, outcome: str) -> None:
     if call.operation.startswith(_LOOKING):
         return
-    subject = call.params.get("EnvironmentName") or call.params.get("ApplicationName") or call.params.get("Key") or ""
+    given = (call.params.get(name) for name in ("EnvironmentName", "ApplicationName", "Key", "Name"))
+    subject = next(filter(None, given), "")
     audit.record(
         database,
         user=call.caller.user,

@@ -128,3 +128,46 @@ def test_processes_and_commands_use_the_layer(site: Site, wanted: dict[str, Any]
     assert f"taste sweet {layer}" in site.log()
     with pytest.raises(JobFailed, match="dependency layer /nowhere is not complete"):
         site.job("prepare", release="r1", processes=[], layer="/nowhere")
+
+
+def sent(wanted: dict[str, Any], blobs: Path) -> dict[str, Any]:
+    """As on a server: the wheels lie there under their digests."""
+    packages = []
+    for path in sorted(Path(wanted.pop("wheels")).iterdir()):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        (blobs / digest[:2]).mkdir(parents=True, exist_ok=True)
+        path.rename(blobs / digest[:2] / digest)
+        packages.append([path.name, digest])
+    return {**wanted, "packages": packages, "blobs": str(blobs)}
+
+
+def test_wheels_that_were_sent_as_blobs_are_installed_for_all_to_read(
+    site: Site, wanted: dict[str, Any], tmp_path: Path
+) -> None:
+    assert site.job("layer", **sent(wanted, tmp_path / "blobs")) == {"installed": 2}
+
+    target = Path(wanted["target"])
+    assert not (target / ".wheels").exists()
+    assert target.parent.stat().st_mode & 0o777 == 0o755
+    installed = [path for path in target.rglob("*") if not path.is_symlink() and path.name != "layer.json"]
+    files, folders = [path for path in installed if path.is_file()], [path for path in installed if path.is_dir()]
+    assert [path for path in files if path.stat().st_mode & 0o666 != 0o444] == []
+    assert [path for path in (target, *folders) if path.stat().st_mode & 0o555 != 0o555] == []
+
+
+def test_a_blob_that_is_missing_is_named(site: Site, wanted: dict[str, Any], tmp_path: Path) -> None:
+    arguments = sent(wanted, tmp_path / "blobs")
+    next((tmp_path / "blobs").glob(f"*/{arguments['packages'][1][1]}")).unlink()
+
+    with pytest.raises(JobFailed, match=r"the wheel pear-1\.0-py3-none-any\.whl was not sent"):
+        site.job("layer", **arguments)
+
+
+@pytest.mark.parametrize("item", [["../x.whl", "a" * 64], ["x.whl", "../../etc"], ["x.whl"], "x.whl"])
+def test_names_that_would_lead_elsewhere_are_refused(
+    site: Site, wanted: dict[str, Any], tmp_path: Path, item: Any
+) -> None:
+    arguments = {**sent(wanted, tmp_path / "blobs"), "packages": [item]}
+
+    with pytest.raises(JobFailed, match="not a wheel's file name and its SHA-256"):
+        site.job("layer", **arguments)

@@ -44,6 +44,12 @@ def test_our_own_service_can_be_used_with_botocore() -> None:
         "RollbackEnvironment",
         "DescribeRequests",
         "TailLogs",
+        "DescribeHostKeys",
+        "AddHosts",
+        "DescribeHosts",
+        "CheckHosts",
+        "RemoveHost",
+        "SetDefaultLocation",
     }
 
 

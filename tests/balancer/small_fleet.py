@@ -13,6 +13,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from beanpole.store.instances import Endpoint, Instance
 STORE = "store-1"
 HOST = "a.localhost"
 PATIENCE = 20.0  # seconds for Envoy to find what is healthy
+# The test's applications answer when this process gets round to it, with a load beside them.
+STEADY = replace(QUICK, timeout=10.0, unhealthy=3)
 
 
 class FleetServer:
@@ -129,7 +132,7 @@ class SmallFleet:
             )
         return id_
 
-    async def serve(self, instance: str, version: str, health: Health = QUICK, found: bool = True) -> EchoApp:
+    async def serve(self, instance: str, version: str, health: Health = STEADY, found: bool = True) -> EchoApp:
         """As Activate does it: the release is started, found healthy, and the others there get no more requests."""
         app = await EchoApp(version).start()
         endpoint = self.row(instance, version, app.port, health)
@@ -140,7 +143,7 @@ class SmallFleet:
         await self.balancers.apply(instance)
         return app
 
-    def row(self, instance: str, version: str, port: int, health: Health = QUICK) -> Endpoint:
+    def row(self, instance: str, version: str, port: int, health: Health = STEADY) -> Endpoint:
         text = msgspec.json.encode(health).decode()
         new = Endpoint(instance, version, "127.0.0.1", port, "serving", self.database.now_ms(), text)
         with self.database.write() as db:

@@ -15,6 +15,7 @@ from small_fleet import HOST, SmallFleet, small_fleet
 from beanpole.balancer.pool import readiness_path
 from beanpole.fleet import addresses
 from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.proxy import BalancerRefused
 from load import Load, Report, Settings
 
 pytestmark = pytest.mark.slow
@@ -40,7 +41,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def load_on(fleet: SmallFleet, **more: Any) -> Load:
-    return Load(Settings(port=fleet.port, host=HOST, rate=100, path="/slow?s=0.02", **more))
+    return Load(Settings(port=fleet.port, host=HOST, rate=50, path="/slow?s=0.02", **more))
 
 
 def assert_nothing_failed(report: Report) -> None:
@@ -160,6 +161,23 @@ def test_one_server_that_cannot_be_reached_holds_up_nobody_else_and_is_told_late
             await fleet.balancers.keep_alive()
             await until(lambda: _differs(server.told(), told))
             assert {seen["healthy"] for seen in (await fleet.balancers.view())[environment].values()} != {None}
+
+    asyncio.run(run())
+
+
+def test_a_port_that_is_taken_on_a_server_is_told_to_those_whom_it_concerns() -> None:
+    async def run() -> None:
+        async with small_fleet(1) as fleet:
+            environment, server = fleet.environment(), fleet.servers["h-1"]
+            taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", server.port)
+            instance = fleet.instance(environment, "h-1")
+            cause = f"the proxy of h-1: port {server.port} on 0.0.0.0 is taken by process .* Stop it there, or choose"
+            with pytest.raises(BalancerRefused, match=cause):
+                await fleet.balancers.apply(instance)
+            await fleet.balancers.apply()
+            taken.close()
+            await fleet.serve(instance, "1")
+            assert await fleet.get() == (200, "1")
 
     asyncio.run(run())
 
@@ -311,6 +329,27 @@ def test_a_server_may_have_an_ipv6_address() -> None:
     asyncio.run(run())
 
 
+def test_balancers_of_others_have_the_time_to_hear_that_a_server_leaves() -> None:
+    async def run() -> None:
+        async with small_fleet(2) as fleet:
+            environment = fleet.environment()
+            there = [fleet.instance(environment, host) for host in fleet.servers]
+            for each in there:
+                await fleet.serve(each, "1")
+            one, two = fleet.servers.values()
+            assert (await fleet.get(port=one.port))[0] == 200
+            await until(lambda: _counted(fleet, environment))
+            leaving = asyncio.create_task(fleet.leave(there[0], seconds=3.0))
+            for _ in range(50):
+                assert await fleet.get("www.example.com", one.port) == (200, "1")
+            assert not leaving.done()
+            assert await leaving == 0
+            assert await fleet.leave(there[1], seconds=3600.0) == 0, "nobody else sends to this one"
+            assert two.key not in (await fleet.edge())["pools"][environment]
+
+    asyncio.run(run())
+
+
 def test_readiness_says_that_the_server_leaves_as_long_as_requests_end() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -338,6 +377,10 @@ def test_readiness_says_that_the_server_leaves_as_long_as_requests_end() -> None
             assert_nothing_failed(load.report())
 
     asyncio.run(run())
+
+
+async def _counted(fleet: SmallFleet, environment: str) -> bool:
+    return (await fleet.balancers.totals(environment))["requests"] > 0
 
 
 async def _is(answer: Any, status: int) -> bool:

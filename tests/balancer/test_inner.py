@@ -148,7 +148,7 @@ def test_a_frozen_proxy_costs_no_get() -> None:
 
     async def run() -> None:
         async with servers("1", "2", "3") as (front, (one, two, three)):
-            settings = Settings(port=front.port, host=HOST, rate=50, path="/slow?s=0.1", timeout=20)
+            settings = Settings(port=front.port, host=HOST, rate=50, path="/slow?s=0.1", timeout=10)
             async with Load(settings) as load, frozen(one.home, load):
                 await load.more(20)
                 await front.until("e-1", one.endpoint, healthy=False)
@@ -234,13 +234,13 @@ def test_a_server_that_does_not_have_the_environment_gets_nothing_of_it() -> Non
 
 @asynccontextmanager
 async def frozen(home: BalancerHome, load: Load | None = None) -> AsyncIterator[None]:
-    """Its Envoy does nothing inside of the block, and with a load until some 10 s of it were sent besides."""
+    """Its Envoy does nothing inside of the block, and with a load for longer than any of its requests may take."""
     pid = (await home.ask("GET", "/envoy"))["pid"]
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
         if load is not None:
-            await load.more(int(load.settings.rate * 10))
+            await load.more(int(load.settings.rate * (load.settings.timeout + 1)))
     finally:
         os.kill(pid, signal.SIGCONT)
 

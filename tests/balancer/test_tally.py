@@ -147,3 +147,21 @@ def test_websockets_have_no_latency() -> None:
 def test_only_whole_lines_are_taken() -> None:
     assert lines_of(b"one\ntwo\nthr") == ([b"one", b"two"], 8)
     assert lines_of(b"thr") == ([], 0)
+
+
+def test_a_server_leaves_the_totals_of_what_came_through_the_edge_to_the_edge() -> None:
+    tallies = Tallies()
+    tallies.add(
+        [
+            line(front="1"),
+            line(front="1", status=503, flags="UC"),
+            line(front="1", status=503, flags="UH", upstream=None),
+            line(front=None),
+            line(front=None, status=503, flags="UH", upstream=None),
+        ]
+    )
+    tallies.finish(NOON + 1)
+    assert tallies.totals == {"e-1": {"requests": 2, "failed": 1}}
+    found = tallies.since(NOON - 1)["seconds"][str(NOON)]["e-1"]
+    counted = {key: (counts["2xx"], counts["5xx"]) for key, counts in found.items()}
+    assert counted == {"127.0.0.1:1": (2, 1), "-": (0, 1)}

@@ -119,3 +119,9 @@ def git(shop: Path) -> Callable[..., str]:
     command("add", ".")
     command("commit", "-q", "-m", "Open the shop")
     return command
+
+
+@pytest.fixture
+def shop_dev(toy: Toy, shop: Path) -> None:
+    """The current folder's environment, which is there already."""
+    toy.add_environment("shop-dev")

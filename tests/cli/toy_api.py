@@ -128,6 +128,10 @@ class Toy:
     """The sentence with which rollbacks and aborts are refused."""
     logs: list[list[dict[str, str]]] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
+    hosts: list[dict[str, Any]] = field(default_factory=list)
+    location: str = "local"
+    ours: dict[str, Callable[[Call], Any]] = field(default_factory=dict)
+    """Further operations of our own service."""
 
     def add_environment(self, name: str, application: str = "shop", version: str | None = "v1", **more: Any) -> None:
         self.environments[name] = {
@@ -207,11 +211,12 @@ class Toy:
                 "PerInstance": [{"InstanceId": "i-1", "Served": 60, "Failed": 0}],
             },
             "RollbackEnvironment": self._rollback,
+            "DescribeHosts": self._describe_hosts,
             "TailLogs": lambda call: {"Files": self.logs.pop(0) if len(self.logs) > 1 else (self.logs or [[]])[0]},
         }
         return {
             "elasticbeanstalk": {name: self._noted(handler) for name, handler in of_beanstalk.items()},
-            "beanpole": {name: self._noted(handler) for name, handler in of_ours.items()},
+            "beanpole": {name: self._noted(handler) for name, handler in (of_ours | self.ours).items()},
         }
 
     def _noted(self, handler: Callable[[Call], Any]) -> Callable[[Call], Any]:
@@ -220,6 +225,11 @@ class Toy:
             return handler(call)
 
         return noted
+
+    def _describe_hosts(self, call: Call) -> dict[str, Any]:
+        names = call.params.get("Names")
+        found = [each for each in self.hosts if not names or each["Name"] in names]
+        return {"Hosts": found, "DefaultLocation": self.location}
 
     def _describe_versions(self, call: Call) -> dict[str, Any]:
         known = self.versions.get(call.params["ApplicationName"])

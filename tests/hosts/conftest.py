@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bed import Bed, Server
 from plot import HOSTS, Plot
+from servers_site import ServersSite
 from traces import remove_traces
 
 HOSTS_OF_A_BED = 5
@@ -45,3 +46,15 @@ def servers(bed: Bed) -> list[Server]:
     found = bed.up(HOSTS_OF_A_BED)
     remove_traces(bed, found)
     return found
+
+
+@pytest.fixture
+def fleet() -> Iterator[ServersSite]:
+    """A control plane of the test's own, without servers yet. What it left on them goes with the next test's `servers`."""
+    made = ServersSite()
+    try:
+        made.start()
+        yield made
+    finally:
+        print(made.log())  # shown where the test fails
+        made.end()

@@ -1,9 +1,10 @@
-"""A control plane's part that has to do with servers, as assembly.py builds it, with a database and blobs of its own."""
+"""The part of a control plane that has to do with servers, as assembly.py builds it, with a database of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,15 +29,25 @@ Result = TypeVar("Result")
 
 
 class Outfit:
-    """`store`: its identity. Hosts of the bed are added as `h-NAME`; each `run` is a loop with connections of its own."""
+    """`store`: its identity. Hosts of the bed are `h-NAME`. Each `run` is a loop with connections of its own.
 
-    def __init__(self, folder: Path, bed: list[Host], store: str = "storea", program: Path | None = None) -> None:
+    `small`: with stand-ins for uv and Envoy.
+    """
+
+    def __init__(
+        self, folder: Path, bed: list[Host], *, store: str = "storea", program: Path | None = None, small: bool = False
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.store = store
         self.database = Database.at(folder / "beanpole.db")
         self.blobs = Blobs(folder / "blobs")
         self.program = program or agent_program(folder / "programs")
         self.folder = folder / "others"
+        if small:
+            for name in ("uv", "envoy"):
+                path = self.folder / platform.machine() / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"#!/bin/sh\necho {name}\n")
         with self.database.write() as db:
             if environments.find(db, "e-1") is None:
                 environments.add(db, ENVIRONMENT)
@@ -46,7 +57,7 @@ class Outfit:
 
     def add(self, instance_id: str, host: Host) -> str:
         with self.database.write() as db:
-            new = Instance(instance_id, "e-1", "running", "127.1.2.3", None, 0, f"h-{host.name}")
+            new = Instance(instance_id, "e-1", "running", "127.1.2.3", None, 0, host=f"h-{host.name}")
             instances.add(db, new)
         return instance_id
 

@@ -63,9 +63,7 @@ class UnitSite(Site):
         self.bed = bed
         self.server = server
         self._runner = asyncio.Runner()
-        self._connection = Connection(
-            Address(server.address, server.user, server.port, server.key), server.host_key
-        )
+        self._connection = Connection(Address(server.address, server.user, server.port, server.key), server.host_key)
         self._channel = Channel(self._connection, PROGRAM)
 
     def sh(self, script: str, check: bool = True) -> str:
@@ -102,7 +100,9 @@ class UnitSite(Site):
         return self
 
     def kill(self) -> None:
-        self.sh(f"systemctl kill --signal=SIGKILL --kill-who=main {AGENT}; systemctl stop {AGENT}; systemctl reset-failed")
+        self.sh(
+            f"systemctl kill --signal=SIGKILL --kill-who=main {AGENT}; systemctl stop {AGENT}; systemctl reset-failed"
+        )
 
     def reboot(self, agent: bool) -> None:
         """Hard, as after a power cut; `agent`: its unit is enabled."""
@@ -140,9 +140,13 @@ class UnitSite(Site):
         """The first event whose message holds these words."""
         return eventually(words, lambda: next((each for each in self.events() if words in each["message"]), None))
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
+        """Nothing of ours runs there for this conversation."""
         with contextlib.suppress(ConnectionFailed):
             self._runner.run(self._channel.close())
+
+    def close(self) -> None:
+        self.hang_up()
         self._runner.run(self._connection.close())
         self._runner.close()
         self.sockets.rmdir()

@@ -119,6 +119,14 @@ def test_one_line_and_one_hash_for_each_package_in_order() -> None:
             "own",
             "no wheel",
         ),
+        (
+            "Processing ./x/six-1.16.tar.gz (from -r h.txt)\nCollecting own==2 (from -r h.txt)\n  Preparing metadata\n"
+            "  error: subprocess-exited-with-error\nerror: metadata-generation-failed\n\n"
+            "× Encountered error while generating package metadata.\n╰─> See above for output.",
+            "own==2: Encountered error while generating package metadata.",
+            "own==2",
+            "no wheel",
+        ),
         ("OSError: [Errno 28] No space left on device", "OSError: [Errno 28] No space left on device", "", "disk"),
         ("", "it printed nothing", "", "by hand"),
     ],

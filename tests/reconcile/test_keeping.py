@@ -24,6 +24,7 @@ class Agent:
     def __init__(self, **process: Any) -> None:
         usual = {"release": "d1", "name": "web", "state": "running", "address": "127.0.0.1", "port": 1}
         self.process = usual | process
+        self.greeting = None
 
     async def hello(self) -> dict[str, Any]:
         return {"started_at": 1.0}

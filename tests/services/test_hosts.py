@@ -5,9 +5,11 @@ What is seen on the servers is a double here; tests/hosts looks at real ones.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
@@ -20,7 +22,13 @@ from beanpole.control import host_report
 from beanpole.fleet.servers.facts import Disk, Facts, Holder, Python
 from beanpole.fleet.servers.failure import LoginRefused, Unreachable
 from beanpole.fleet.servers.look import Seen
-from beanpole.store import hosts, instances
+from beanpole.operations.blame import StepFailed
+from beanpole.operations.board import Board
+from beanpole.operations.brought import brought
+from beanpole.operations.steps.launch import launch
+from beanpole.operations.work import Work
+from beanpole.policies import plan
+from beanpole.store import environments, hosts, instances, operations
 from beanpole.store.instances import Instance
 
 GIB = 2**30
@@ -340,3 +348,45 @@ def test_more_instances_than_hosts_are_refused_before_anything_is_changed(site: 
     assert code == "InvalidParameterValue"
     assert message.startswith("3 instances were asked for, and 2 hosts have the label gpu (web1, web2).")
     assert site.client().describe_environments()["Environments"][0]["Status"] == "Ready"
+
+
+def launched(site: ApiSite) -> list[Instance]:
+    """Carries out the Launch step of the operation that is open, slot by slot."""
+    control = site.control
+    operation = operations.claim(control.database, "test", 60_000)
+    assert operation is not None
+    with control.database.read() as db:
+        environment = environments.find(db, operation.environment_id)
+        release = brought(db, control.registry, operation.environment_id, operation.release)
+    assert environment is not None
+    step = next(each for each in plan.decode(operation.plan).steps if isinstance(each, plan.Launch))
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    fleet, edge = SimpleNamespace(launch=nothing), SimpleNamespace(apply=nothing)
+    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, edge=edge, board=Board())
+    for slot in step.slots:
+        asyncio.run(launch(Work(parts, operation, environment, "forward", step, slot, "", release)))
+    with control.database.read() as db:
+        return instances.listed(db, environment.id)
+
+
+def test_each_instance_gets_a_server_of_its_own(site: ApiSite, api: Any) -> None:
+    added(api, new(1), new(2, Labels=["gpu"]), new(3, Labels=["gpu"]))
+    sizes = [("aws:autoscaling:asg", name, "2") for name in ("MinSize", "MaxSize")]
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
+    on = {each.host for each in launched(site)}
+    assert on == {each["HostId"] for each in listed(api) if each["Labels"]}
+
+
+def test_a_server_that_was_let_go_meanwhile_fails_the_step(site: ApiSite, api: Any) -> None:
+    added(api, new(1))
+    create(site, "shop-dev")
+    with site.control.database.write() as db:
+        for host in hosts.listed(db):
+            hosts.update(db, host.id, state="leaving")
+    with pytest.raises(StepFailed, match="1 instance was asked for, and 0 of 1 hosts can take one; web1 is not ready"):
+        launched(site)
+    with site.control.database.read() as db:
+        assert instances.listed(db) == []

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-
-import pytest
 
 from beanpole.store.blobs import Blobs
 
 DAY = 24 * 3600.0
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path / "blobs")
 
 
 def aged(blobs: Blobs, content: bytes, seconds: float) -> str:

@@ -62,11 +62,11 @@ class Children:
     async def prove(self, entry: Entry) -> None:
         """The supervisor starts it again."""
 
-    async def boot(self, release: str, entries: Sequence[Entry]) -> None:
-        """The agent that somebody starts then starts the boot target."""
+    async def unboot(self, kept: Sequence[Entry]) -> None:
+        """None does: whoever starts the agent then starts the boot target by that."""
 
-    async def unboot(self, release: Optional[str], entries: Sequence[Entry]) -> None:
-        """As `boot`."""
+    async def boot(self, entries: Sequence[Entry]) -> None:
+        """As `unboot`."""
 
     async def clear(self, entry: Entry, process: Process) -> None:
         await process.stop(SWEEP_SECONDS)

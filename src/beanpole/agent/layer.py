@@ -1,7 +1,7 @@
 """The job `layer`: installs locked dependencies, offline, into a virtual environment at a fixed path.
 
 Several agents may share a layer: one builds, the others wait. A layer is complete when its `layer.json` is there, which
-is written last; a folder without it is removed and built again.
+is written last; a folder without it is removed and built again. What is in it, everybody may read and nobody write.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -29,12 +30,17 @@ LOCK_SECONDS = 0.1  # between tries to get the lock, which has no wait that can 
 STAGE = "layer"
 WRITERS = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 READERS = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
-EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
-PASSABLE = 0o755  # of folders
+PASSERS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+WHEELS = ".wheels"  # in the layer while it is built: what was sent as blobs, under the names that installing needs
+_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 async def layer(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Arguments key, target, python, lock, wheels, uv; cache and timeout if wanted. Result: packages installed now."""
+    """Arguments key, target, python, lock, uv; cache and timeout if wanted. Result: packages installed now.
+
+    The wheels: `wheels`, a folder of them, or `packages`, [[file name, SHA-256]…], and `blobs`, the folder of these.
+    """
     arguments = Arguments(STAGE, job.arguments)
     target = Path(arguments.text("target"))
     limit = time.monotonic() + arguments.number("timeout", TIMEOUT)
@@ -55,11 +61,12 @@ async def _build(
     instance: Instance, job: Job, arguments: Arguments, target: Path, limit: float, descriptor: int
 ) -> None:
     environment = _environment(arguments)
+    folder = arguments.text_or_none("wheels")
     uv = arguments.text("uv")
     venv = [uv, "venv", "--quiet", "--no-project", "--python", arguments.text("python"), str(target)]
     install = [
         uv, "pip", "install", "--python", str(target / "bin" / "python"), "--no-index", "--require-hashes",
-        "--find-links", arguments.text("wheels"), "--compile-bytecode",
+        "--find-links", folder if folder is not None else str(target / WHEELS), "--compile-bytecode",
         "--link-mode", "hardlink" if "UV_CACHE_DIR" in environment else "copy",
         "-r", str(target / "requirements.lock"),
     ]  # fmt: skip
@@ -78,6 +85,8 @@ async def _build(
             await asyncio.to_thread(
                 durable.write, target / "requirements.lock", arguments.text_or_empty("lock").encode(), 0o644
             )
+            if folder is None:
+                await asyncio.to_thread(_name_wheels, arguments, target / WHEELS)
 
 
 async def _run(
@@ -114,10 +123,31 @@ def _failure(words: str, command: Sequence[str], outcome: Outcome) -> JobFailure
     )
 
 
+def _name_wheels(arguments: Arguments, folder: Path) -> None:
+    blobs = Path(arguments.text("blobs"))
+    folder.mkdir()
+    for item in arguments.items("packages"):
+        if not isinstance(item, list) or len(item) != 2 or not all(isinstance(word, str) for word in item):
+            raise _strange(item)
+        name, digest = item
+        if not _WHEEL.fullmatch(name) or not _DIGEST.fullmatch(digest):
+            raise _strange(item)
+        blob = blobs / digest[:2] / digest
+        if not blob.is_file():
+            raise JobFailure(STAGE, f"the wheel {name} was not sent: there is no {blob}", "Deploy again.")
+        (folder / name).symlink_to(blob)
+
+
+def _strange(item: Any) -> JobFailure:
+    message = f"the argument packages of layer holds {item!r}, not a wheel's file name and its SHA-256"
+    return JobFailure(STAGE, message, "Control plane and agent do not fit: update the older one.")
+
+
 def _open_lock(target: Path) -> int:
     if not target.parent.exists():
-        target.parent.mkdir(parents=True)
-        target.parent.chmod(PASSABLE)  # applications may run as somebody else
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Whatever our own umask is: applications run as users of their own.
+        target.parent.chmod(0o755)
     return os.open(target.parent / f".{target.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
@@ -145,21 +175,18 @@ def _is_complete(target: Path, key: str) -> bool:
 
 
 def _finish(target: Path, key: str) -> List[str]:
-    """Makes the installed files readable for all and writable for nobody, and the layer complete.
-
-    The names of what is installed.
-    """
+    """Makes the installed files readable for all and writable for nobody, and the layer complete. What is installed."""
+    remove_tree(target / WHEELS)
     packages = sorted(path.name[: -len(".dist-info")] for path in target.glob("lib/python*/site-packages/*.dist-info"))
-    target.chmod(PASSABLE)
-    for path in target.glob("**/*"):
+    for path in (target, *target.rglob("*")):
         if path.is_symlink():
             continue
         mode = path.stat().st_mode
-        # Folders stay writable, so that whoever prunes layers need not change modes first.
         if path.is_dir():
-            path.chmod(PASSABLE)
-        elif path.is_relative_to(target / "lib"):
-            path.chmod((mode | READERS | (EXECUTABLE if mode & stat.S_IXUSR else 0)) & ~WRITERS)
+            # Folders stay writable for their owner, so that whoever prunes layers need not change modes first.
+            path.chmod(mode | READERS | PASSERS)
+        else:
+            path.chmod((mode | READERS | (PASSERS if mode & stat.S_IXUSR else 0)) & ~WRITERS)
     durable.sync_all(target)
     durable.write_json(target / "layer.json", {"key": key, "packages": packages})
     return packages

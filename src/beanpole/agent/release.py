@@ -5,6 +5,7 @@ A folder appears under its digest only when all of it is there. `release.json` h
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -116,7 +117,8 @@ def remove_tree(folder: Path) -> None:
     """Removes a folder, also where an application made folders of it read-only. OSError when something stays."""
     if not folder.exists():
         return
-    for path in folder.rglob("*"):
+    # Root needs no modes, and must not change any by a path that the application's user may turn into another one.
+    for path in folder.rglob("*") if os.geteuid() != 0 else ():
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o700)
     import shutil  # here, because it brings five compression libraries with it

@@ -21,7 +21,8 @@ Tell = Callable[[str, str], None]  # severity, what happened to the process
 
 @dataclass(frozen=True)
 class Order:
-    """One process that shall run. `proven`: from now on; `raised`: the likelier victim of a lack of memory."""
+    """One process that shall run. `proven`: it passed its checks once; `raised`: its release is not committed, so that
+    it is the likelier victim of a lack of memory."""
 
     release: str
     name: str
@@ -64,12 +65,12 @@ class Runner(Protocol):
         """It passed its checks: from now on it is started again whenever it dies."""
         ...
 
-    async def boot(self, release: str, entries: Sequence[Entry]) -> None:
-        """Of these entries, those of the release (the boot target) start with the machine."""
+    async def unboot(self, kept: Sequence[Entry]) -> None:
+        """None but these may start with the machine."""
         ...
 
-    async def unboot(self, release: Optional[str], entries: Sequence[Entry]) -> None:
-        """Of these entries, only those of the release may start with the machine."""
+    async def boot(self, entries: Sequence[Entry]) -> None:
+        """These, of the committed release, start with the machine."""
         ...
 
     async def clear(self, entry: Entry, process: Process) -> None:

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-from . import durable
 from .entry import BACKOFF, RUNNING, STARTING, STOPPED, Entry
 from .environment import variables
 from .events import EventLog
@@ -24,6 +23,7 @@ from .process import Process
 from .release import Releases
 from .reservation import FIRST, LAST, Ports, is_free
 from .runner import SWEEP_SECONDS, Order, Runner
+from .table import Table
 
 TAIL_BYTES = 64 * 1024  # of a log that are read for its last lines
 
@@ -42,7 +42,7 @@ class Supervisor:
         runner: Runner,
     ) -> None:
         self.ports = Ports()
-        self._table = home / "processes.json"
+        self._table = Table(home / "processes.json", kernel.boot, events)
         self._logs = home / "log"
         self._prefix = prefix
         self._address = address
@@ -50,21 +50,17 @@ class Supervisor:
         self._events = events
         self._releases = releases
         self._runner = runner
-        self._entries: Dict[Tuple[str, str], Entry] = {}
-        self._written = True
 
     def entries(self) -> List[Entry]:
-        return list(self._entries.values())
+        return self._table.all()
 
     def find(self, release: str, name: str) -> Optional[Entry]:
-        return self._entries.get((release, name))
+        return self._table.find(release, name)
 
     def running(self, release: Optional[str] = None) -> List[Entry]:
         """Entries of that release (or of all) that run or shall run."""
         return [
-            entry
-            for entry in self._entries.values()
-            if (entry.wanted or entry.alive) and release in (None, entry.release)
+            entry for entry in self._table.all() if (entry.wanted or entry.alive) and release in (None, entry.release)
         ]
 
     def resident(self, entry: Entry) -> int:
@@ -80,7 +76,7 @@ class Supervisor:
 
         JobFailure when the release has no such process; OSError or JobFailure when it cannot be started.
         """
-        entry = self._entries.setdefault((release, name), Entry(release, name))
+        entry = self._table.add(Entry(release, name))
         if entry.guard is not None and not entry.alive:
             entry.guard.cancel()
         async with entry.turn:
@@ -98,7 +94,7 @@ class Supervisor:
             entry.wanted, entry.state = False, STOPPED
             if entry.port is not None and entry.name == "web":
                 self.ports.release(entry.port)
-            self._save()
+            self._table.save()
             raise
         self._guard(entry)
 
@@ -107,12 +103,12 @@ class Supervisor:
         await self._runner.prove(entry)
         if entry.alive:
             entry.proven, entry.address, entry.state = True, address, RUNNING
-            self._save()
+            self._table.save()
 
     async def stop(self, entry: Entry, grace: float) -> bool:
         """Ends a process and everything it started, for good. True when SIGKILL was needed."""
         entry.wanted = False
-        self._save()
+        self._table.save()
         # Shielded: a caller that is cancelled must not leave a half-stopped process without anybody watching it.
         return await asyncio.shield(self._end(entry, grace))
 
@@ -129,27 +125,26 @@ class Supervisor:
 
     async def forget(self, release: str) -> None:
         """Drops what is known of a release that is removed."""
-        entries = [entry for entry in self.entries() if entry.release == release]
-        await self._runner.forget(entries)
-        for entry in entries:
-            del self._entries[entry.release, entry.name]
-        self._save()
+        await self._runner.forget(self._table.of(release))
+        self._table.drop(release)
+        self._table.save()
 
     async def unboot(self, release: str) -> None:
         """That release is about to be committed: from now on no other one starts with the machine."""
-        await self._runner.unboot(release, self.entries())
+        await self._runner.unboot(self._table.of(release))
 
     async def boot(self, release: str) -> None:
         """The release is committed: it starts with the machine, and is not the first to die for a lack of memory."""
-        await self._runner.boot(release, self.entries())
-        for entry in self.entries():
-            if entry.release == release and entry.oom_base is not None and entry.process is not None:
+        entries = self._table.of(release)
+        await self._runner.boot(entries)
+        for entry in entries:
+            if entry.oom_base is not None and entry.process is not None:
                 for pid in entry.process.members():
                     # Going back to where it came from needs no privilege. Where a sandbox forbids it all the same, the
                     # process only stays a likelier victim, which is no reason to fail a deployment.
                     self._kernel.set_oom_score(pid, entry.oom_base)
                 entry.oom_base = None
-        self._save()
+        self._table.save()
 
     def output(self, entry: Entry) -> Tuple[str, ...]:
         """The last lines that the present (or last) run wrote."""
@@ -167,22 +162,21 @@ class Supervisor:
 
     async def load(self) -> None:
         """Takes over from an earlier agent: adopts what shall run, ends what shall not, starts what is missing."""
-        table = durable.read_json(self._table) or {"boot": self._kernel.boot, "processes": []}
-        rebooted = table["boot"] != self._kernel.boot
-        here = set(self._releases.all())
-        known = [entry for entry in map(Entry.of, table["processes"]) if entry.release in here]
-        if rebooted:  # only the boot target counts
-            known = [entry for entry in known if entry.release == self._releases.current]
+        target = self._releases.current
+        entries, rebooted = self._table.read()
+        here = {target} if rebooted else set(self._releases.all())  # after a reboot only the boot target counts
+        known = [entry for entry in entries if entry.release in here]
         await self._runner.take_over(known)
         if not rebooted:
-            self._entries = {(entry.release, entry.name): entry for entry in known}
             marks = self._kernel.marked(f"{self._prefix}p-")
             await end_marked(self._kernel, set(marks.values()).difference(entry.mark for entry in known))
             for entry in known:
-                await self._take_over(entry)
-        await self._boot({(entry.release, entry.name): entry for entry in known})
-        await self._align()
-        self._save()
+                await self._take_over(self._table.add(entry))
+        await self._start_target({entry.name: entry for entry in known if entry.release == target})
+        # The last agent may have had no time to see to what starts with the machine.
+        await self._runner.unboot(self._table.of(target) if target is not None else [])
+        if target is not None:
+            await self.boot(target)
 
     async def _take_over(self, entry: Entry) -> None:
         if entry.port is not None and entry.wanted:
@@ -206,8 +200,8 @@ class Supervisor:
         else:
             await self._end(entry, SWEEP_SECONDS)
 
-    async def _boot(self, known: Dict[Tuple[str, str], Entry]) -> None:
-        """Starts what the boot target lacks, on the ports that it had, unless somebody has started it already."""
+    async def _start_target(self, known: Dict[str, Entry]) -> None:
+        """Starts what the boot target lacks, on the ports that it had, unless it was started with the machine."""
         target = self._releases.current
         release = self._releases.find(target) if target is not None else None
         if target is not None and release is None:
@@ -215,40 +209,37 @@ class Supervisor:
                 "ERROR", f"The boot target, release {target}, is not on this instance", {"release": target}
             )
         for name, _ in release.processes if release is not None else ():
-            key = (str(target), name)
             # Another release's process of that name may run on purpose, or none: then a deployment was under way.
-            if key in self._entries or any(entry.name == name and entry.wanted for entry in self.entries()):
+            if self.find(str(target), name) or any(entry.name == name and entry.wanted for entry in self.entries()):
                 continue
-            self._entries[key] = entry = Entry(*key, wanted=True, proven=True, state=STARTING)
-            entry.address = self._address_of(name)
-            if key in known:
-                entry.mark, entry.log_offset = known[key].mark, known[key].log_offset
-                entry.port, entry.address = known[key].port, known[key].address or entry.address
+            entry = Entry(str(target), name, wanted=True, proven=True, address=self._address_of(name), state=STARTING)
+            before = known.get(name, entry)
+            entry.mark, entry.log_offset = before.mark, before.log_offset
+            entry.port, entry.address = before.port, before.address or entry.address
             entry.process = await self._runner.adopt(entry)
             if entry.process is not None:
                 entry.identity, entry.state = entry.process.identity, RUNNING
             if entry.port is not None:
-                mine = self.ports.hold(entry.port) if entry.process is not None else self.reserve(entry.port)
-                entry.port = entry.port if mine or entry.process is not None else None
-            self._guard(entry)
-
-    async def _align(self) -> None:
-        """What starts with the machine is the boot target, also when the last agent had no time to see to that."""
-        await self._runner.unboot(self._releases.current, self.entries())
-        if self._releases.current is not None:
-            await self._runner.boot(self._releases.current, self.entries())
+                self.ports.hold(entry.port)
+            self._guard(self._table.add(entry), fresh=True)
 
     def _address_of(self, name: str) -> Optional[str]:
         """Where a process listens of which nothing better is known."""
         return self._address if name == "web" else None
 
-    def _guard(self, entry: Entry, begun: bool = False) -> None:
-        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun))
+    def _guard(self, entry: Entry, begun: bool = False, fresh: bool = False) -> None:
+        entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun, fresh))
 
-    async def _guarding(self, entry: Entry, begun: bool) -> None:
-        """Starts it whenever it does not run, as long as it is wanted and proven. `begun`: it ran when last seen."""
+    async def _guarding(self, entry: Entry, begun: bool, fresh: bool) -> None:
+        """Starts it whenever it does not run, as long as it is wanted and proven.
+
+        `begun`: it ran when last seen; `fresh`: it did so in another boot, and its port may be another's by now.
+        """
         if entry.process is None:
             await self._again(entry, None, begun)
+        if fresh and entry.process is None and entry.port is not None and not self.reserve(entry.port):
+            self.ports.release(entry.port)
+            entry.port = None
         while entry.wanted:
             if entry.process is None:
                 try:
@@ -277,7 +268,7 @@ class Supervisor:
         # What never passed its checks is reported by the job that started it.
         entry.wanted = entry.wanted and entry.proven
         entry.state = BACKOFF if entry.wanted else STOPPED
-        self._save()
+        self._table.save()
         if entry.wanted:
             await self._again(entry, process, True)
 
@@ -287,7 +278,7 @@ class Supervisor:
         entry.process = await self._runner.again(entry, died, begun, partial(self._told, entry))
         if entry.process is not None:
             entry.identity, entry.state, entry.log_offset = entry.process.identity, RUNNING, offset
-            self._save()
+            self._table.save()
 
     async def _spawn(self, entry: Entry) -> None:
         release = self._releases.prepared(entry.release, "start")
@@ -301,7 +292,7 @@ class Supervisor:
         entry.mark = f"{self._prefix}p-{os.urandom(8).hex()}"
         entry.wanted, entry.state, entry.identity = True, RUNNING if entry.proven else STARTING, None
         entry.started_at, entry.log_offset, entry.halted = time.time(), self._log_size(entry.name), False
-        self._save()
+        self._table.save()
         order = Order(
             entry.release,
             entry.name,
@@ -315,7 +306,7 @@ class Supervisor:
         )
         entry.process = await self._runner.start(order)
         entry.identity, entry.oom_base = entry.process.identity, entry.process.oom_base
-        self._save()
+        self._table.save()
 
     async def _end(self, entry: Entry, grace: float) -> bool:
         if entry.guard is not None:
@@ -328,7 +319,7 @@ class Supervisor:
         entry.process, entry.identity, entry.state, entry.halted = None, None, STOPPED, False
         if entry.port is not None and not any(other.port == entry.port for other in self.running()):
             self.ports.release(entry.port)
-        self._save()
+        self._table.save()
         return killed
 
     def _log_size(self, name: str) -> int:
@@ -339,21 +330,10 @@ class Supervisor:
 
     def _told(self, entry: Entry, severity: str, what: str) -> None:
         """Tells it, and writes down what changed with it."""
-        self._save()
+        self._table.save()
         self._tell(entry, severity, what)
 
     def _tell(self, entry: Entry, severity: str, what: str) -> None:
         lines = self.output(entry) if severity != "INFO" else ()
         detail = {"name": entry.name, "release": entry.release, "exit": entry.last_exit, "last_lines": lines}
         self._events.add(severity, f"Process {entry.name} of release {entry.release} {what}", detail)
-
-    def _save(self) -> None:
-        table = {"boot": self._kernel.boot, "processes": [entry.record() for entry in self.entries()]}
-        try:
-            durable.write_json(self._table, table)
-            self._written = True
-        except OSError as error:
-            # A full disk must not end the supervision; marks find again what could not be written down.
-            if self._written:
-                self._events.add("ERROR", f"The table of processes cannot be written: {error}")
-            self._written = False

@@ -23,6 +23,8 @@ NOT_LOADED = 5  # exit status of systemctl for a unit that systemd does not know
 CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")  # version 2; both; version 1
 EXITED, KILLED, DUMPED = 1, 2, 3  # values of ExecMainCode: CLD_EXITED and so on
 
+FIRST_EXEC_ERROR = 200  # exit statuses from here on are systemd's own, for what it could not do before the program
+
 _PROPERTIES = (
     "ActiveState", "Result", "Job", "NeedDaemonReload", "MainPID",
     "ExecMainPID", "ExecMainCode", "ExecMainStatus", "ExecMainStartTimestampMonotonic",
@@ -89,6 +91,11 @@ class Facts:
     def forgotten(self) -> bool:
         """It ended well, and systemd keeps no record of that."""
         return self.at_rest and self.last_pid == 0 and self.values.get("Result") == "success"
+
+    @property
+    def executed(self) -> bool:
+        """Whether its program was started, however soon it may have ended."""
+        return self.runs or (self._number("ExecMainCode") != 0 and self._number("ExecMainStatus") < FIRST_EXEC_ERROR)
 
     @property
     def cause(self) -> str:
@@ -204,6 +211,7 @@ class Systemd:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
+                await process.wait()
         return process.returncode or 0, output.decode("utf-8", "replace"), errors.decode("utf-8", "replace")
 
     def _refused(self, words: Sequence[str], status: int, errors: str) -> JobFailure:

@@ -10,8 +10,8 @@ from typing import Iterable, Optional, Set
 
 from . import durable
 from .failure import JobFailure
-from .runner import Order
-from .unit_text import STAGE, Site, environment_text, staged, unit_text
+from .runner import STAGE, Order
+from .unit_text import Site, environment_text, staged, unit_text
 
 FOLDER = Path("/etc/systemd/system")
 WANTS = "multi-user.target.wants"
@@ -61,9 +61,13 @@ class UnitFiles:
 
     def link(self, unit: str) -> None:
         """It starts with the machine: what `systemctl enable` does."""
-        (self._folder / WANTS).mkdir(exist_ok=True, mode=0o755)
-        (self._folder / WANTS).chmod(0o755)
-        durable.link(self._folder / WANTS / unit, str(self._folder / unit))
+        wants = self._folder / WANTS
+        if (wants / unit).is_symlink():
+            return
+        if not wants.exists():
+            wants.mkdir()
+            wants.chmod(0o755)
+        durable.link(wants / unit, str(self._folder / unit))
 
     def unlink(self, units: Iterable[str]) -> None:
         """These do not start with the machine."""

@@ -20,14 +20,14 @@ from .fulldisk import is_full
 from .kernel import Identity, Kernel
 from .ownership import hand_over
 from .process import Exit, Process
-from .runner import SWEEP_SECONDS, Order, Tell
+from .runner import STAGE, SWEEP_SECONDS, Order, Tell
 from .systemd import Facts, Systemd
 from .unit_files import UnitFiles
-from .unit_text import RESTART_SECONDS, STAGE, STOP_SECONDS, unit_name
+from .unit_text import RESTART_SECONDS, STOP_SECONDS, unit_name
 
 NOTICE_SECONDS = 3.0  # for systemd to notice a death that the kernel has told us
 LOOK_SECONDS = 0.05  # between looks at a unit that is about to change
-HALT_SECONDS = 2.0  # between looks at one that somebody stopped
+HALT_SECONDS = 5.0  # between looks at one that somebody stopped
 PATIENCE = 10.0  # seconds by which systemd's own SIGKILL is later than ours
 LOG_MODE = 0o660  # a program may open its /dev/stdout, which needs more than having it
 
@@ -97,13 +97,15 @@ class Units:
             await self._systemd.stop(unit, SWEEP_SECONDS)  # what runs there follows another order
         try:
             self._files.write(unit, order)
+            if order.proven and not order.raised:
+                self._files.link(unit)
             await self._refresh(unit)
             started = await self._systemd.start(unit)
             facts = await self._systemd.show(unit)
         except BaseException:
             await asyncio.shield(self._systemd.stop(unit, SWEEP_SECONDS))
             raise
-        if not started and not facts.runs:
+        if not started and not facts.executed:
             await self._systemd.stop(unit, SWEEP_SECONDS)  # otherwise a proven one is tried for ever
             remedy = f"See `systemctl status {unit}` and `journalctl -u {unit}` on the instance."
             raise JobFailure(STAGE, f"systemd cannot start {unit}: {facts.cause}", remedy, order.command)
@@ -112,28 +114,29 @@ class Units:
         return process
 
     async def adopt(self, entry: Entry) -> Optional[Process]:
-        return self._found(entry, await self._systemd.show(self._unit(entry)))
+        unit = self._unit(entry)
+        facts = await self._systemd.show(unit)
+        if not (entry.proven or facts.runs or facts.at_rest):
+            await self._systemd.stop(unit, SWEEP_SECONDS)  # nobody would be there when its start has ended
+        return self._found(entry, facts)
 
     async def prove(self, entry: Entry) -> None:
         unit = self._unit(entry)
         self._files.restage(unit, proven=True)
         await self._refresh(unit)
 
-    async def boot(self, release: str, entries: Sequence[Entry]) -> None:
-        units = [self._unit(entry) for entry in entries if entry.release == release]
-        stale = False
-        for unit in filter(self._files.exists, units):
+    async def unboot(self, kept: Sequence[Entry]) -> None:
+        self._files.unlink(self._files.linked() - {self._unit(entry) for entry in kept})
+
+    async def boot(self, entries: Sequence[Entry]) -> None:
+        linked = self._files.linked()
+        units = [unit for unit in map(self._unit, entries) if self._files.exists(unit)]
+        for unit in units:
             self._files.restage(unit, raised=False)
-            if unit not in self._files.linked():
-                self._files.link(unit)
-                stale = True
-            stale = stale or (await self._systemd.show(unit)).stale
+            self._files.link(unit)
+        stale = [unit for unit in units if unit not in linked or (await self._systemd.show(unit)).stale]
         if stale:
             await self._systemd.reload()
-
-    async def unboot(self, release: Optional[str], entries: Sequence[Entry]) -> None:
-        kept = {self._unit(entry) for entry in entries if entry.release == release}
-        self._files.unlink(self._files.linked() - kept)
 
     async def clear(self, entry: Entry, process: Process) -> None:
         if not (entry.wanted and entry.proven):  # otherwise systemd clears it, and starts it again
@@ -180,6 +183,7 @@ class Units:
         killed = await self._systemd.stop(unit, grace)
         if process is not None:
             await process.wait(NOTICE_SECONDS)
+        await self._systemd.reset_failed([unit])  # whoever ended it knows, and nobody need be alarmed
         return killed
 
     async def forget(self, entries: Sequence[Entry]) -> None:

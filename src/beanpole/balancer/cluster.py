@@ -19,8 +19,8 @@ CONNECT_SECONDS = 1.0  # to an endpoint on this machine or in this data centre; 
 UPSTREAM_AGE_SECONDS = 1.0
 RECHECK_SECONDS = 1.0  # between the checks of an endpoint that is not healthy: it should be back soon
 DOUBT_SECONDS = 0.5  # from a server's first failed check to the one that decides
-# Between pings on a connection to a server's proxy, and for the answer: a server that vanishes without a word, or a proxy
-# that is frozen, costs no more than that. Half as long would cut those of a server whose processors are just all busy.
+# Between pings on a connection to a server's proxy, and for the answer: a server that vanishes without a word, or one
+# whose proxy is frozen, costs no more. Half as long would cut those of a server whose processors are just all busy.
 PING_SECONDS = 1.0
 PONG_SECONDS = 3.0
 # Servers that have nobody for the pool get requests only when all are so. By default they get some as soon as more than

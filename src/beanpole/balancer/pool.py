@@ -90,8 +90,7 @@ PRESENCE_SECONDS = 1.0
 
 PRESENCE = Health(
     codes=((100, MISDIRECTED - 1), (MISDIRECTED + 1, 599)),
-    # A server that is cut off or frozen is found out within 3 to 6 s. It gets two chances, the second one right after the
-    # first.
+    # A server that is cut off or frozen is found out within 3 to 6 s: it gets a second chance soon after the first.
     interval=1.0,
     timeout=2.0,
     unhealthy=2,

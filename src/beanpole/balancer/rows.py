@@ -40,6 +40,8 @@ class Seat:
     health: Health
     host: str | None = None
     """Id of the server; None: the machine of the balancer in front."""
+    since: int = 0
+    """When it entered that state."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -112,12 +114,20 @@ def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
         Pool(
             site.id,
             (*site.names, *alone),
-            tuple(seat.endpoint for seat in site.on(host)),
+            _released(site.on(host)),
             _shared(site.on(host)),
             readiness="ready" if site.serves_on(host) else "leaving",
         )
         for site in sites
     )
+
+
+def _released(seats: tuple[Seat, ...]) -> tuple[Endpoint, ...]:
+    """Who does not know yet that the server is left goes on being served there, by what served last."""
+    if any(seat.state == "serving" for seat in seats):
+        return tuple(seat.endpoint for seat in seats)
+    last = max((seat.since for seat in seats), default=0)
+    return tuple(replace(seat.endpoint, state="serving") if seat.since == last else seat.endpoint for seat in seats)
 
 
 def _shared(seats: tuple[Seat, ...]) -> Health:

@@ -24,14 +24,18 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def crowd(api: Api, wanted: str | None, present: str | None = None) -> str:
+def crowd(api: Api, wanted: str | None, present: str | None = None, location: str | None = None) -> str:
     """What is to be said of so many instances (as option settings have them) where there are `present` now; else ''.
 
-    Says nothing of a control plane elsewhere: its machine is not known here.
+    Says nothing of servers, nor of a control plane elsewhere: these machines are not known here. `location`: None for
+    an environment that will live where the control plane's default is.
     """
     number, now = (int(each) if each is not None and each.isdecimal() else 0 for each in (wanted, present))
     allowed = PER_CPU * cpus()
     if number <= max(allowed, now) or not is_loopback(api.endpoint.url):
+        return ""
+    location = location or api.beanpole("DescribeHosts")["DefaultLocation"]
+    if location != "local":
         return ""
     return (
         f"{number} instances are more than {PER_CPU} for each of the {cpus()} CPUs of this machine: they may leave "

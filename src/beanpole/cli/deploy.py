@@ -47,6 +47,10 @@ def deploy(
         list[str] | None,
         typer.Option("--option", metavar="NS:NAME=VALUE", help="Any option setting, by its namespace."),
     ] = None,
+    on: Annotated[
+        list[str] | None, typer.Option("--on", metavar="LABEL", help="On servers that have this label; several: all.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="On the control plane's machine.")] = False,
     python: Annotated[
         str | None, typer.Option("--python", metavar="VERSION", help="As 3.11; at first the newest there is.")
     ] = None,
@@ -66,7 +70,13 @@ def deploy(
     """
     workspace, artifact = workspace_at(folder)
     settings = wanted(
-        instances=instances, policy=policy, batch_size=batch_size, properties=env or (), options=option or ()
+        instances=instances,
+        policy=policy,
+        batch_size=batch_size,
+        properties=env or (),
+        options=option or (),
+        labels=on or (),
+        local=local,
     )
     choice = Choice(
         settings=settings,

@@ -16,7 +16,7 @@ from beanpole.cli.crowd import agree, crowd
 from beanpole.cli.errors import WrongState
 from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.platform import chosen_stack, python_of, shorthand
-from beanpole.cli.settings import DEPLOYMENT, Wanted, least_of
+from beanpole.cli.settings import DEPLOYMENT, LOCATION, Wanted, least_of, location_of
 from beanpole.cli.target import Named, Target, target_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class Deployment:
         wanted = self._choice.settings.least
         if wanted is None:
             return ""
-        return crowd(self._api, wanted, least_of(self._settings_of(target.present)) if target.present else None)
+        current = self._settings_of(target.present) if target.present else []
+        location = location_of(current) or self._choice.settings.values.get(LOCATION)
+        return crowd(self._api, wanted, least_of(current), location)
 
     def _content(self, target: Target) -> Content:
         root = self._workspace.root

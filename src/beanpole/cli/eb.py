@@ -33,7 +33,7 @@ def eb(words: list[str], home: Path | None) -> NoReturn:
             file=sys.stderr,
         )
     environment = environment_for(dict(os.environ), _variables(words, home))
-    command = [*program(), *words]
+    command = [*program(), *with_our_ssh(words)]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execvpe(command[0], command, environment)  # noqa: S606 - a list of words, and no shell
@@ -61,6 +61,15 @@ def program() -> list[str]:
         raise CommandFailed(
             "The EB CLI is not installed.", f"Install it, for example with `pipx install {RELEASE}`."
         ) from missing
+
+
+def with_our_ssh(words: list[str]) -> list[str]:
+    """`eb ssh` goes as ec2-user with a key of its own choice: unless told otherwise it shall run what knows better."""
+    told = any(word.startswith(("-e", "--custom", "--setup", "-h", "--help")) for word in words[1:])
+    # eb takes the words apart at each blank.
+    if words[:1] != ["ssh"] or told or any(sign.isspace() for sign in sys.executable):
+        return words
+    return [*words, "--custom", f"{sys.executable} -m beanpole.cli eb-ssh"]
 
 
 def environment_for(before: dict[str, str], variables: dict[str, str]) -> dict[str, str]:

@@ -135,7 +135,7 @@ class Adding:
             )
 
     def _location(self) -> str:
-        return str(self._api.beanpole("DescribeHosts", Names=["-"])["DefaultLocation"])
+        return str(self._api.beanpole("DescribeHosts")["DefaultLocation"])
 
 
 def _is_ready(host: dict[str, Any] | None) -> bool:

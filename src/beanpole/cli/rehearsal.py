@@ -10,14 +10,13 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 from beanpole.cli.errors import CommandFailed, Misused
-from beanpole.options import catalogue, ebextensions
-from beanpole.options.precedence import Context, resolve
+from beanpole.options import catalogue
+from beanpole.options.precedence import Context
 from beanpole.options.setting import Setting
-from beanpole.options.validate import validate
-from beanpole.platforms import python
 from beanpole.platforms.bundle import Bundle as Files
 from beanpole.platforms.problem import Problem
 from beanpole.policies import capacity
+from beanpole.policies.candidate import candidate
 from beanpole.policies.change import Target
 
 if TYPE_CHECKING:
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
 
     from beanpole.cli.bundle import Bundle
     from beanpole.options.ebextensions import Extensions
-    from beanpole.options.settings import Settings
 
-PYTHON = "aws:elasticbeanstalk:container:python"
 GROUP = "aws:autoscaling:asg"
 
 
@@ -39,21 +36,16 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
     """
     files = _of_zip(bundle.artifact) if bundle.artifact is not None else _of_folder(bundle)
     given = [Setting.of(each["Namespace"], each["OptionName"], each["Value"], "") for each in option_settings]
-    extensions = ebextensions.parse({path: files.read(path) for path in ebextensions.names(files.files)})
-    registry, context = catalogue.load(), Context()
-    in_force = resolve(registry, context, stored=given, files=extensions.settings)
-    of_files = [
-        *extensions.problems,
-        *validate(registry, context, extensions.settings, in_force, origin="file"),
-    ]
-    of_call = validate(registry, context, given, in_force)
-    if wrong := [problem.message for problem in of_call if problem.severity == "error"]:
+    found = candidate(catalogue.load(), Context(), files, given, given)
+    if wrong := [problem.message for problem in found.of_changes if problem.severity == "error"]:
         raise Misused(" ".join(wrong), "Correct the settings of the command line.")
-    if wrong := [problem.message for problem in of_files if problem.severity == "error"]:
+    if wrong := [problem.message for problem in found.of_files if problem.severity == "error"]:
         raise CommandFailed(" ".join(wrong), "Correct the files below .ebextensions.")
-    _refuse_unusable(files, in_force)
-    steps = capacity.grow(max(in_force.integer(GROUP, "MinSize"), 1), _target(extensions))
-    warnings = [problem.message for problem in (*of_files, *of_call)]
+    application = found.application()
+    if isinstance(application, Problem):
+        raise CommandFailed(f"The source bundle cannot be deployed: {application.message}", application.remedy)
+    steps = capacity.grow(max(found.in_force.integer(GROUP, "MinSize"), 1), _target(found.extensions))
+    warnings = [problem.message for problem in (*found.of_files, *found.of_changes)]
     return {
         "Policy": "AllAtOnce",
         "Notes": list(dict.fromkeys(warnings)),
@@ -66,17 +58,6 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
 
 def _target(extensions: Extensions) -> Target:
     return Target("", once=any(command.leader_only for command in extensions.commands))
-
-
-def _refuse_unusable(files: Files, in_force: Settings) -> None:
-    options = python.ServerOptions(
-        in_force.text(PYTHON, "WSGIPath"),
-        in_force.integer(PYTHON, "NumProcesses"),
-        in_force.integer(PYTHON, "NumThreads"),
-    )
-    found = python.read(files, options)
-    if isinstance(found, Problem):
-        raise CommandFailed(f"The source bundle cannot be deployed: {found.message}", found.remedy)
 
 
 def _of_folder(bundle: Bundle) -> Files:

@@ -11,7 +11,7 @@ from beanpole.cli.crowd import agree, crowd
 from beanpole.cli.environment import the_meant
 from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption, YesOption
-from beanpole.cli.settings import least_of, wanted
+from beanpole.cli.settings import least_of, location_of, wanted
 from beanpole.cli.terminal import Terminal
 
 
@@ -40,7 +40,7 @@ def scale(
         terminal.say(f"{meant.name} has {count} already: nothing was touched.")
         terminal.result({"environment": meant.name, "outcome": "unchanged"} | facts)
         return
-    agree(terminal, crowd(api, str(number), least_of(settings)), ask=not yes)
+    agree(terminal, crowd(api, str(number), least_of(settings), location_of(settings)), ask=not yes)
     answer = api.beanstalk("UpdateEnvironment", EnvironmentName=meant.name, OptionSettings=put)
     change = Change(
         environment=meant.name,

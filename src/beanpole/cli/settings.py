@@ -15,6 +15,8 @@ PROPERTIES = "aws:elasticbeanstalk:application:environment"
 COMMAND = "aws:elasticbeanstalk:command"
 GROUP = "aws:autoscaling:asg"
 DEPLOYMENT = "beanpole:deployment"
+FLEET = "beanpole:fleet"
+LOCATION = (FLEET, "Location")
 
 Key = tuple[str, str]
 """Namespace and name."""
@@ -71,6 +73,8 @@ def wanted(
     batch_size: int | None = None,
     properties: Sequence[str] = (),
     options: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    local: bool = False,
 ) -> Wanted:
     """Raises Misused with the words at fault; values are not repeated, they may be secrets."""
     values: dict[Key, str | None] = {}
@@ -91,7 +95,18 @@ def wanted(
         values[COMMAND, "DeploymentPolicy"] = API_POLICY[policy]
     if batch_size is not None:
         values |= {(COMMAND, "BatchSizeType"): "Fixed", (COMMAND, "BatchSize"): str(batch_size)}
+    if labels and local:
+        raise Misused("--on and --local contradict each other.", "Say where the instances shall live: one of the two.")
+    if labels:
+        values |= {LOCATION: "ssh", (FLEET, "Labels"): ",".join(labels)}
+    if local:
+        values[LOCATION] = "local"
     return Wanted(values)
+
+
+def location_of(current: Iterable[dict[str, Any]]) -> str | None:
+    """Where the instances of an environment with these settings live."""
+    return next((each.get("Value") for each in current if (each["Namespace"], each["OptionName"]) == LOCATION), None)
 
 
 def least_of(current: Iterable[dict[str, Any]]) -> str | None:

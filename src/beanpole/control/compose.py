@@ -11,23 +11,21 @@ import msgspec
 from beanpole.control import errors, settings
 from beanpole.control.applications import manifest_of
 from beanpole.operations.release import Content, Process
-from beanpole.options import ebextensions
 from beanpole.options.precedence import resolve
 from beanpole.options.setting import Setting
 from beanpole.options.settings import Settings
 from beanpole.options.validate import validate
-from beanpole.platforms import python
 from beanpole.platforms.bundle import Bundle
 from beanpole.platforms.problem import Problem
+from beanpole.policies.candidate import candidate
 
 if TYPE_CHECKING:
     from beanpole.control.context import Control
     from beanpole.operations.work import Brought
     from beanpole.platforms.python import Application
+    from beanpole.policies.candidate import Candidate
     from beanpole.store.applications import Version
     from beanpole.store.environments import OptionKey
-
-PYTHON = "aws:elasticbeanstalk:container:python"
 
 
 @dataclass(frozen=True)
@@ -50,15 +48,10 @@ def compose(
     """The release that this version would be. Raises the API's errors for settings or a bundle that cannot be."""
     manifest = manifest_of(control, version)
     bundle = Bundle(manifest.files, lambda path: manifest.read(path, control.blobs))
-    extensions = ebextensions.parse({path: bundle.read(path) for path in ebextensions.names(bundle.files)})
-    in_force = settings_in_force(control, stored, extensions.settings)
-    problems = [
-        *extensions.problems,
-        *validate(control.registry, settings.CONTEXT, extensions.settings, in_force, origin="file"),
-        *validate(control.registry, settings.CONTEXT, changes, in_force, previous=previous),
-    ]
+    found = candidate(control.registry, settings.CONTEXT, bundle, settings.as_settings(stored), list(changes), previous)
+    problems = [*found.of_files, *found.of_changes]
     settings.refuse(problems)
-    application = _read(bundle, in_force)
+    application = _application(found)
     version_of_python = _python_of(control, branch)
     content = Content(
         manifest=version.manifest,
@@ -67,14 +60,14 @@ def compose(
         platform=branch,
         processes=tuple(Process(each.name, each.command) for each in application.processes),
         layer=control.layers.key(application.requirements, version_of_python),
-        commands=extensions.commands,
+        commands=found.extensions.commands,
         stop_first=_stop_first(application),
         fixed_port=application.port.number,
-        from_files=tuple((*setting.key, setting.value) for setting in extensions.settings),
-        settings=tuple(in_force.rows()),
+        from_files=tuple((*setting.key, setting.value) for setting in found.extensions.settings),
+        settings=tuple(found.in_force.rows()),
     )
     warnings = tuple(problem.message for problem in problems if problem.severity == "warning")
-    return Composed(version.label, content, in_force, tuple(dict.fromkeys(warnings)))
+    return Composed(version.label, content, found.in_force, tuple(dict.fromkeys(warnings)))
 
 
 def recompose(
@@ -97,13 +90,8 @@ def settings_in_force(control: Control, stored: Mapping[OptionKey, str], files: 
     return resolve(control.registry, settings.CONTEXT, stored=settings.as_settings(stored), files=files)
 
 
-def _read(bundle: Bundle, in_force: Settings) -> Application:
-    options = python.ServerOptions(
-        in_force.text(PYTHON, "WSGIPath"),
-        in_force.integer(PYTHON, "NumProcesses"),
-        in_force.integer(PYTHON, "NumThreads"),
-    )
-    found = python.read(bundle, options)
+def _application(of: Candidate) -> Application:
+    found = of.application()
     if isinstance(found, Problem):
         raise errors.invalid(f"The source bundle cannot be deployed: {found.message} {found.remedy}")
     return found

@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -85,14 +85,12 @@ class Task:
     total: int = 0
     cause: str = ""
     remedy: str = ""
+    under_way: bool = True
     handle: asyncio.Task[None] | None = field(default=None, repr=False)
+    """Kept so that it is not collected while it runs."""
 
     def progress(self, words: str, done: int = 0, total: int = 0) -> None:
         self.words, self.done, self.total = words, done, total
-
-    @property
-    def under_way(self) -> bool:
-        return self.handle is not None and not self.handle.done()
 
 
 @dataclass(frozen=True)
@@ -111,8 +109,12 @@ class Hosts:
         self._remover = remover
         self._tasks: dict[str, Task] = {}
 
-    def task(self, host_id: str) -> Task | None:
-        return self._tasks.get(host_id)
+    def tasks(self) -> dict[str, Task]:
+        """What goes on with servers now, or ended badly, by their ids: copies, which stay as they are now.
+
+        Ask before the rows are read: what has ended since then is in the rows.
+        """
+        return {host_id: replace(task) for host_id, task in list(self._tasks.items())}
 
     async def reachability(self, host: Host) -> Reachability:
         connection = self._servers.server(host.id).connection
@@ -273,6 +275,8 @@ async def _told(name: str, task: Task, work: Coroutine[Any, Any, None]) -> None:
         task.cause = str(getattr(problem, "cause", "") or f"Beanpole made a mistake: {problem}")
         task.remedy = str(getattr(problem, "remedy", "") or "Look at the control plane's log, then try again.")
         log.warning("work on a host failed", host=name, exc_info=problem)
+    finally:
+        task.under_way = False
 
 
 def _check(new: NewHost) -> None:

@@ -145,6 +145,8 @@ class AgentClient:
         self._connect = connect
         self._where = where
         self._timeout = timeout
+        self.greeting: dict[str, Any] | None = None
+        """What the last `hello` was answered with."""
 
     async def hello(self) -> dict[str, Any]:
         """Who is there. AgentRefused when it speaks no protocol of ours."""
@@ -153,6 +155,7 @@ class AgentClient:
         if not oldest <= PROTOCOL <= newest:
             message = f"the agent speaks protocols {oldest} to {newest}, not {PROTOCOL}: update the older side"
             raise AgentRefused(200, message, answer)
+        self.greeting = answer
         return answer
 
     async def put_job(self, key: str, kind: str, arguments: Mapping[str, Any], epoch: int) -> JobView:

@@ -7,23 +7,21 @@ not know whether a server's proxy stands before it.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 
 from beanpole.balancer import pool as pools
 from beanpole.balancer.lint import lint
-from beanpole.balancer.rows import Seat, Server, Site, rows
+from beanpole.balancer.rows import Server, rows
 from beanpole.balancer.snapshot import Snapshot, snapshot
 from beanpole.fleet.addresses import Addresses
 from beanpole.fleet.counts import Counts
 from beanpole.fleet.proxy import TROUBLE, Post, Proxy
-from beanpole.store import environments, hosts, instances
-from beanpole.store.facts import count_up, raise_to
+from beanpole.fleet.scene import Scene, name_of, scene_of
+from beanpole.store.facts import raise_to
 
 if TYPE_CHECKING:
     from beanpole.store.database import Database
@@ -55,17 +53,6 @@ class Listen:
     domain: str
 
 
-@dataclass(frozen=True)
-class _Scene:
-    """What the database says, under a number."""
-
-    version: int
-    sites: dict[str, Site]
-    hosts: dict[str, Host]
-    homes: dict[str, str | None]
-    """The host of every instance."""
-
-
 class Balancers:
     """`edge`: where the one in front is; `on_server`: where the proxy of the server with that id is."""
 
@@ -81,7 +68,7 @@ class Balancers:
         self._proxies: dict[str, Proxy] = {}
         self._addresses = Addresses()
         self._counts = Counts()
-        self._scene = _Scene(0, {}, {}, {})
+        self._scene = Scene(0, {}, {}, {})
         self._reading = asyncio.Lock()
         self._asked = 0
         self._read_up_to = 0
@@ -158,7 +145,9 @@ class Balancers:
     async def idle(self, environment_id: str, endpoint: Endpoint, seconds: float) -> int:
         """Wait until the endpoint has no request, so many seconds at most; the number of those that it still has.
 
-        When the environment leaves the server wholly, the edge must have no request there either. TROUBLE.
+        When the environment leaves the server wholly, the edge must have no request there either. And if requests came
+        to the server that did not come through the edge, all of the time is waited for: whoever sent them hears of it
+        at the readiness path, when they ask the next time, and may send some until then. TROUBLE.
         """
         limit = asyncio.get_running_loop().time() + seconds
         key = pools.Endpoint(endpoint.address, endpoint.port).key
@@ -166,15 +155,18 @@ class Balancers:
         proxy = self._proxies.get(host or "")
         asked = [(proxy or self._edge, key)]
         site = self._scene.sites.get(environment_id)
-        server = self._server(host) if host is not None else None
-        if proxy is not None and server is not None and not (site is not None and site.serves_on(host)):
-            asked.append((self._edge, server.key))
+        stranger = False
+        if host is not None and proxy is not None and not (site is not None and site.serves_on(host)):
+            if (server := self._server(host)) is not None:
+                asked.append((self._edge, server.key))
+            counted = await proxy.requests(int(self._database.clock()))
+            stranger = counted["totals"].get(environment_id, {}).get("requests", 0) > 0
         calm = 0
         while True:
             views = [(await one.look(), name) for one, name in asked]
             active = [int(view.get(environment_id, {}).get(name, {}).get("active", 0)) for view, name in views]
             calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
-            if calm >= SETTLED:
+            if calm >= SETTLED and not stranger:
                 return 0
             if asyncio.get_running_loop().time() > limit:
                 return max(active)
@@ -183,7 +175,7 @@ class Balancers:
     async def view(self) -> dict[str, Any]:
         """Endpoints by environment id and `address:port`, each with "healthy", "active" (requests) and "state".
 
-        "healthy" is None where the proxy of the server does not say. Nothing is started. TROUBLE when the edge does not say.
+        "healthy" is None where the proxy of the server does not say. Nothing is started. TROUBLE if the edge is mute.
         """
         scene = self._scene
         used = {host for site in scene.sites.values() for host in site.hosts}
@@ -287,7 +279,7 @@ class Balancers:
             if self._read_up_to >= mine:
                 return
             covered = self._asked
-            scene = await asyncio.to_thread(self._scene_now, set(self._proxies))
+            scene = await asyncio.to_thread(scene_of, self._database, self.listen.domain, set(self._proxies))
             await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
             servers = {host.id: _as_server(host, self._addresses) for host in scene.hosts.values()}
             self._proxies = {
@@ -310,7 +302,7 @@ class Balancers:
             return known
         return Proxy(f"the proxy of {host.name}", self._on_server(host.id), self._store, edge, self._renew)
 
-    def _snapshots(self, scene: _Scene, servers: dict[str, Server]) -> tuple[Snapshot, dict[str, Snapshot]]:
+    def _snapshots(self, scene: Scene, servers: dict[str, Server]) -> tuple[Snapshot, dict[str, Snapshot]]:
         told = rows(scene.sites.values(), servers)
 
         def of(wanted: Iterable[pools.Pool], proxy: Proxy) -> Snapshot:
@@ -322,57 +314,13 @@ class Balancers:
         with self._database.write() as db:
             raise_to(db, "snapshot", version)
 
-    def _scene_now(self, known: set[str]) -> _Scene:
-        """`known`: hosts that were told of something, and are to be told that it is gone."""
-        # Number and content in one transaction, so that of two snapshots the one with the higher number is the later.
-        # One counter does for all balancers: each only wants to see it grow.
-        with self._database.write() as db:
-            version = count_up(db, "snapshot")
-            live = environments.listed(db)
-            members = instances.listed(db)
-            endpoints: dict[str, list[Endpoint]] = defaultdict(list)
-            for endpoint in instances.endpoints(db):
-                endpoints[endpoint.instance_id].append(endpoint)
-            servers = {host.id: host for host in hosts.listed(db)}
-        used = known | {member.host for member in members if member.host is not None}
-        by_environment: dict[str, list[instances.Instance]] = defaultdict(list)
-        for member in members:
-            by_environment[member.environment_id].append(member)
-        checks: dict[str, pools.Health] = {}
-        sites = {}
-        for each in live:
-            mine = by_environment[each.id]
-            seats = tuple(
-                Seat(member.id, one.address, one.port, one.state, _check(checks, one.health), member.host)
-                for member in mine
-                for one in endpoints[member.id]
-            )
-            # The name of one that is being terminated goes with its last endpoint, before its end is told.
-            if seats or each.status != "Terminating":
-                names = (f"{each.cname_prefix}.{self.listen.domain}",) if each.cname_prefix else ()
-                on = frozenset(member.host for member in mine if member.host is not None)
-                sites[each.id] = Site(each.id, names, seats, on)
-        homes = {member.id: member.host for member in members}
-        return _Scene(version, sites, {id_: host for id_, host in servers.items() if id_ in used}, homes)
-
 
 def _as_server(host: Host, addresses: Addresses) -> Server:
-    return Server(addresses.of(_name(host)), host.app_port)
+    return Server(addresses.of(name_of(host)), host.app_port)
 
 
 def _names(listed: Iterable[Host]) -> list[str]:
-    return [_name(host) for host in listed]
-
-
-def _name(host: Host) -> str:
-    """What SSH connects to is where its proxy is, too."""
-    return str(msgspec.json.decode(host.address)["host"])
-
-
-def _check(known: dict[str, pools.Health], text: str) -> pools.Health:
-    if text not in known:
-        known[text] = msgspec.json.decode(text, type=pools.Health)
-    return known[text]
+    return [name_of(host) for host in listed]
 
 
 def _is_good(pool: pools.Pool) -> bool:

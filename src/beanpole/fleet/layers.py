@@ -1,8 +1,10 @@
 """Dependency layers, as far as the control plane makes them: resolved once, locked by hash, fetched once.
 
 A layer is a lock with one hash for each package and a folder of wheels, from which instances install without network
-(the agent's job `layer`). The same requirements on the same kind of instance run nothing a second time, and of changed
-requirements only what changed is fetched. A layer appears whole: one that was interrupted is made anew.
+(the agent's job `layer`). A release names its requirements by a key; the layer of that key is for this machine, and
+each kind of servers has one of its own, named by key and kind. The same requirements on the same kind run nothing a
+second time, and of changed requirements only what changed is fetched. A layer appears whole: one that was interrupted
+is made anew.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import hashlib
 import os
 import platform
+import re
 import secrets
 import shutil
 import sys
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import uv
 
+from beanpole.fleet.elsewhere import Elsewhere
 from beanpole.fleet.packages import LayerError as LayerError
 from beanpole.fleet.packages import Packages
 from beanpole.platforms import lock
@@ -33,6 +37,9 @@ from beanpole.platforms.python import requirements_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 
+    from beanpole.fleet.elsewhere import Builder
+    from beanpole.platforms.kind import Kind
+    from beanpole.platforms.lock import Lock
     from beanpole.platforms.requirements import Requirements
     from beanpole.store.blobs import Blobs
     from beanpole.store.bundles import Manifest
@@ -56,8 +63,27 @@ class Release(Protocol):
 
 
 @dataclass(frozen=True)
+class Target:
+    """For whom a layer is made: this machine, or all servers of `kind`.
+
+    `interpreter`, of this machine, builds what is built here; `builder`, a server of the kind, builds the rest.
+    """
+
+    interpreter: Path
+    kind: Kind | None = None
+    builder: Builder | None = None
+
+    def layer(self, key: str) -> str:
+        return key if self.kind is None else self.kind.layer(key)
+
+
+@dataclass(frozen=True)
 class Layer:
-    """What an instance needs to install. `target` is where agents of this machine install it."""
+    """What an instance needs to install.
+
+    `python`, `target`, `uv` and `cache` are for agents of this machine, and nobody else's: a server's own are known to
+    whoever knows the server.
+    """
 
     key: str
     lock: str
@@ -128,47 +154,66 @@ class Layers:
         return self._packages.fetches
 
     def key(self, requirements: Requirements, python: str) -> str:
-        """Names the layer of these requirements for instances on this machine."""
+        """Names these requirements, and their layer for instances on this machine; see `Kind.layer` for others."""
         return requirements.key(python, self._machine)
 
     def folder(self, key: str) -> Path:
         """Where agents of this machine install the layer, whether or not they did."""
         return self._root / key
 
-    async def ready(self, release: Release, manifest: Manifest, on_line: Callable[[str], None]) -> Layer:
+    async def ready(
+        self,
+        release: Release,
+        manifest: Manifest,
+        on_line: Callable[[str], None],
+        kind: Kind | None = None,
+        builder: Builder | None = None,
+    ) -> Layer:
         """The layer of a release, made now if need be. Raises LayerError; when cancelled, what it started ends.
 
-        Calls for one key at the same time share one run, and each hears its lines.
+        For instances on this machine, or for those on machines of a kind; then `builder`, one of these machines, builds
+        what has no wheel for it. Calls for one layer at the same time share one run, and each hears its lines.
         """
         files = manifest.files
         bundle = Bundle(files, lambda path: self._blobs.path(files[path]).read_bytes())
         requirements = requirements_of(bundle, [process.command for process in release.processes])
         if isinstance(requirements, Problem):
             raise LayerError(requirements.message, requirements.remedy)
+        target = self._target(release.python, kind, builder)
         return await self.lock_and_fetch(
-            release.layer, requirements, release.python, lambda path: self._blobs.path(files[path]), on_line
+            release.layer, requirements, target, lambda path: self._blobs.path(files[path]), on_line
         )
 
     async def lock_and_fetch(
         self,
         key: str,
         requirements: Requirements,
-        python: str,
+        target: Target,
         member: Callable[[str], Path],
         on_line: Callable[[str], None],
     ) -> Layer:
         """As `ready`, for requirements at hand; `member` gives the file on disk for a path in the bundle."""
-        interpreter = self._pythons.get(python)
-        if interpreter is None:
-            raise LayerError(f"Python {python} is not on this machine", "Install it, or choose another platform.")
-        layer = await asyncio.to_thread(self._find, key, interpreter)
+        name = target.layer(key)
+        layer = await asyncio.to_thread(self._find, name, target.interpreter)
         if layer is not None:
             return layer
-        await self._shared(key, on_line, lambda say: self._make(key, requirements, interpreter, member, say))
-        layer = await asyncio.to_thread(self._find, key, interpreter)
+        await self._shared(name, on_line, lambda say: self._make(name, requirements, target, member, say))
+        layer = await asyncio.to_thread(self._find, name, target.interpreter)
         if layer is None:
-            raise LayerError(f"the layer {key} was removed while it was made", "Deploy again.")
+            raise LayerError(f"the layer {name} was removed while it was made", "Deploy again.")
         return layer
+
+    def packages(self, key: str) -> tuple[tuple[str, str], ...] | None:
+        """(name, version) of all packages of a release's key, sorted; None when no layer of it is kept, or was made.
+
+        Kinds of machines may differ in some: what this machine has is told, or else what one of the others has.
+        """
+        fetched = self._root / "fetched"
+        for folder in (fetched / key, *sorted(fetched.glob(f"{key}-*"))):
+            packages = _packages_in(folder)
+            if packages is not None:
+                return tuple((wheel.name, wheel.version) for wheel in packages)
+        return None
 
     def blobs(self) -> Iterator[str]:
         """Digests of the wheels of all layers."""
@@ -179,11 +224,13 @@ class Layers:
     def prune(self, keep: Iterable[str]) -> None:
         """Remove what was fetched and installed for all keys but these, and what is remembered of wheels gone since.
 
+        With a key go its layers for all kinds of machines.
+
         The caller knows that no release which runs, or may be returned to, uses one of the others.
         """
-        kept = {*keep, *self._running, *_OWN}
+        kept = {*keep, *map(_key_in, self._running), *_OWN}
         for path in [*self._root.iterdir(), *(self._root / "fetched").iterdir()]:
-            if path.name.lstrip(".").partition(".")[0] in kept:
+            if _key_in(path.name) in kept:
                 continue
             if path.is_dir():
                 shutil.rmtree(path)
@@ -193,11 +240,20 @@ class Layers:
             if not self._blobs.has(_read(path).sha256):
                 path.unlink(missing_ok=True)
 
+    def _target(self, python: str, kind: Kind | None, builder: Builder | None) -> Target:
+        interpreter = self._pythons.get(python)
+        if kind is None:
+            if interpreter is None:
+                raise LayerError(f"Python {python} is not on this machine", "Install it, or choose another platform.")
+            return Target(interpreter)
+        if kind.minor != python:
+            raise LayerError(f"the release is for Python {python}, not for {kind}", "Choose another platform.")
+        return Target(interpreter or Path(sys.executable), kind, builder)
+
     def _find(self, key: str, interpreter: Path) -> Layer | None:
         folder = self._root / "fetched" / key
-        try:
-            packages = msgspec.json.decode((folder / "layer.json").read_bytes(), type=tuple[Wheel, ...])
-        except FileNotFoundError:
+        packages = _packages_in(folder)
+        if packages is None:
             return None
         return Layer(
             key=key,
@@ -245,7 +301,7 @@ class Layers:
         self,
         key: str,
         requirements: Requirements,
-        interpreter: Path,
+        target: Target,
         member: Callable[[str], Path],
         say: Callable[[str], None],
     ) -> None:
@@ -256,28 +312,36 @@ class Layers:
             with tempfile.TemporaryDirectory(prefix="beanpole-layer-") as temporary:
                 folder = Path(temporary) / "bundle"
                 await asyncio.to_thread(_lay_out, requirements, member, folder)
-                wheels = await self._wheels(requirements, interpreter, folder, say)
+                wheels = await self._wheels(requirements, target, folder, say)
         await asyncio.to_thread(self._keep, key, wheels)
 
     async def _wheels(
-        self, requirements: Requirements, interpreter: Path, folder: Path, say: Callable[[str], None]
+        self, requirements: Requirements, target: Target, folder: Path, say: Callable[[str], None]
     ) -> list[Wheel]:
-        resolved = await self._packages.resolve(requirements, interpreter, folder, say)
-        remembered = {entry: self._remembered(entry, interpreter) for entry in resolved.entries}
+        resolved = await self._packages.resolve(requirements, target.interpreter, folder, say, target.kind)
+        remembered = {entry: self._remembered(entry, target) for entry in resolved.entries}
         missing = [entry for entry, wheel in remembered.items() if wheel is None]
         wheels = [wheel for wheel in remembered.values() if wheel is not None]
         if missing:
-            fetched = await self._packages.fetch(resolved, missing, interpreter, folder, say)
+            fetched = await self._fetched(resolved, missing, target, folder, say)
             stored = await asyncio.to_thread(self._store, fetched)
             by_name = {wheel.name: wheel for wheel in stored}
             for entry in missing:
                 if not entry.is_local and entry.name in by_name:
-                    self._remember(entry, interpreter, by_name[entry.name])
+                    self._remember(entry, target, by_name[entry.name])
             wheels += stored
         if len(wheels) != len(remembered):
             cause = f"{len(remembered)} packages were resolved and {len(wheels)} fetched"
             raise LayerError(cause, "This is a mistake of Beanpole's: please report it with the requirement files.")
         return sorted(wheels, key=lambda wheel: wheel.name)
+
+    async def _fetched(
+        self, resolved: Lock, missing: list[Entry], target: Target, folder: Path, say: Callable[[str], None]
+    ) -> Path:
+        if target.kind is None:
+            return await self._packages.fetch(resolved, missing, target.interpreter, folder, say)
+        elsewhere = Elsewhere(self._packages, target.kind, target.interpreter, target.builder)
+        return await elsewhere.fetch(resolved, missing, folder, folder.parent, say)
 
     def _store(self, folder: Path) -> list[Wheel]:
         wheels = []
@@ -311,22 +375,35 @@ class Layers:
         for folder in (self._root / "fetched").glob(f".{key}.*"):
             shutil.rmtree(folder)
 
-    def _remembered(self, entry: Entry, interpreter: Path) -> Wheel | None:
+    def _remembered(self, entry: Entry, target: Target) -> Wheel | None:
         """The wheel that this entry gave before, if it is still there."""
-        path = self._entry_file(entry, interpreter)
+        path = self._entry_file(entry, target)
         wheel = _read(path) if not entry.is_local and path.is_file() else None
         return wheel if wheel is not None and self._blobs.touch(wheel.sha256) else None
 
-    def _remember(self, entry: Entry, interpreter: Path, wheel: Wheel) -> None:
-        path = self._entry_file(entry, interpreter)
+    def _remember(self, entry: Entry, target: Target, wheel: Wheel) -> None:
+        path = self._entry_file(entry, target)
         staged = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
         staged.write_bytes(msgspec.json.encode(wheel))
         staged.replace(path)
 
-    def _entry_file(self, entry: Entry, interpreter: Path) -> Path:
-        """One for each interpreter: a wheel for one Python is none for another."""
-        name = hashlib.sha256(f"{self._machine}\n{interpreter}\n{entry.line}".encode()).hexdigest()
+    def _entry_file(self, entry: Entry, target: Target) -> Path:
+        """One for each interpreter or kind: a wheel for one Python is none for another."""
+        user = f"{self._machine}\n{target.interpreter}" if target.kind is None else target.kind.wheels
+        name = hashlib.sha256(f"{user}\n{entry.line}".encode()).hexdigest()
         return self._root / "entries" / name
+
+
+def _key_in(name: str) -> str:
+    """The release's key in the name of a layer, or of what lies beside it while it is made (`.KEY-KIND.lock`)."""
+    return re.split(r"[.-]", name.lstrip("."), maxsplit=1)[0]
+
+
+def _packages_in(folder: Path) -> tuple[Wheel, ...] | None:
+    try:
+        return msgspec.json.decode((folder / "layer.json").read_bytes(), type=tuple[Wheel, ...])
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: Path) -> Wheel:

@@ -114,10 +114,16 @@ class ThisMachine:
     async def bring(self, instance_id: str, digests: Iterable[str], on_progress: Progressed) -> str:
         return str(self._blobs.root)
 
-    def layer_job(self, layer: Layer) -> dict[str, Any]:
+    def kind(self, instance_id: str, python: str) -> None:
+        return None
+
+    def builder(self, instance_id: str, python: str) -> None:
+        return None
+
+    def layer_job(self, instance_id: str, layer: Layer, python: str) -> dict[str, Any]:
         return layer.job_arguments()
 
-    def layer_folder(self, key: str) -> str:
+    def layer_folder(self, instance_id: str, key: str, python: str) -> str:
         return str(self._layers / key)
 
     async def _started(self, instance_id: str) -> AgentClient:

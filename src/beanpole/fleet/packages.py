@@ -1,27 +1,27 @@
 """Resolves and fetches Python packages by running uv and pip in a folder that holds the requirement files.
 
 uv resolves; pip fetches what it resolved, verifies each file against its hash, and builds wheels of what is source
-only. Both ask the indexes that the user configured for either. What was started has ended when a call returns.
+only. Both ask the indexes that the user configured for either. For machines of another kind uv resolves and pip
+downloads all the same; only building happens on this machine. What was started has ended when a call returns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
-import os
 import re
-import signal
 import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
+from beanpole.fleet import subprocesses
 from beanpole.platforms import failure, indexes, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from beanpole.platforms.kind import Kind
     from beanpole.platforms.lock import Entry, Lock
     from beanpole.platforms.requirements import Requirements
 
@@ -37,10 +37,6 @@ CONFIGURATION_TIMEOUT = 60.0
 LAST_LINES = 40
 """Lines of output that an error keeps."""
 
-LINE_LIMIT = 2000
-"""Characters kept of one line of output."""
-
-_READ = 64 * 1024
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 _LOCKED = "beanpole-locked.txt"
 _UNLOCKED = "beanpole-unlocked.txt"
@@ -67,13 +63,23 @@ class Packages:
         self.fetches = 0
 
     async def resolve(
-        self, requirements: Requirements, interpreter: Path, folder: Path, say: Callable[[str], None]
+        self,
+        requirements: Requirements,
+        interpreter: Path,
+        folder: Path,
+        say: Callable[[str], None],
+        kind: Kind | None = None,
     ) -> Lock:
-        """Every package with its version and hashes. `folder` holds the files of `requirements`. Raises LayerError."""
+        """Every package with its version and hashes, for the interpreter or for another kind of machine.
+
+        `folder` holds the files of `requirements`. For another kind the interpreter reads the metadata of what is
+        source only. Raises LayerError.
+        """
         pip = indexes.pip_options(await self._pip_configuration(folder))
         written = folder.parent / "resolved.txt"
         words = [
             *(self._uv, "pip", "compile", "--python", str(interpreter), "--generate-hashes"),
+            *(kind.uv_words() if kind is not None else ()),
             *("--no-header", "--no-annotate", "--emit-index-url", "--emit-find-links", "--output-file", str(written)),
             *indexes.uv_words(pip),
             *requirements.sources,
@@ -101,10 +107,36 @@ class Packages:
         unlocked = [entry for entry in entries if not entry.hashes]
         for name, part, words in ((_LOCKED, locked, ["--require-hashes"]), (_UNLOCKED, unlocked, [])):
             if part:
-                (folder / name).write_text("\n".join([*resolved.options, *(entry.line for entry in part), ""]))
+                (folder / name).write_text(_text(resolved, *(entry.line for entry in part)))
                 say(f"fetching {len(part)} packages" if part is locked else f"building {len(part)} packages")
                 await self._wheel(["-r", name, *words], wheels, interpreter, folder, say, [e.name for e in part])
         return wheels
+
+    async def download(
+        self, resolved: Lock, entries: Sequence[Entry], kind: Kind, into: Path, folder: Path, say: Callable[[str], None]
+    ) -> None:
+        """For each entry, which has hashes: the wheel that fits the kind best, or the source archive if none fits."""
+        self.fetches += 1
+        (folder / _LOCKED).write_text(_text(resolved, *(entry.line for entry in entries)))
+        say(f"fetching {len(entries)} packages for {kind}")
+        words = [*self._pip(), "download", "--no-deps", "--dest", str(into), *kind.pip_words()]
+        await self._pip_run([*words, "--require-hashes", "-r", _LOCKED], folder, say, [e.name for e in entries])
+
+    async def build(
+        self,
+        resolved: Lock,
+        what: str,
+        name: str,
+        interpreter: Path,
+        into: Path,
+        folder: Path,
+        say: Callable[[str], None],
+    ) -> Path:
+        """The wheel of a source archive or a project (`what`, as a requirement), in the empty folder `into`."""
+        (folder / _UNLOCKED).write_text(_text(resolved, what))
+        say(f"building {name or what}")
+        await self._wheel(["-r", _UNLOCKED], into, interpreter, folder, say, [name])
+        return _only(into)
 
     async def _wheel(
         self,
@@ -115,10 +147,12 @@ class Packages:
         say: Callable[[str], None],
         names: Iterable[str],
     ) -> None:
-        words = [
-            *(*self._pip(), "--python", str(interpreter), "wheel", "--no-deps", "--wheel-dir", str(wheels)),
-            *("--progress-bar", "off", "--no-color", *what),
-        ]
+        words = [*self._pip(), "--python", str(interpreter), "wheel", "--no-deps", "--wheel-dir", str(wheels), *what]
+        await self._pip_run(words, folder, say, names)
+
+    async def _pip_run(
+        self, words: Sequence[str], folder: Path, say: Callable[[str], None], names: Iterable[str]
+    ) -> None:
         environment = {
             **self._environment,
             **indexes.pip_environment(self._environment),
@@ -126,7 +160,7 @@ class Packages:
             "PIP_NO_INPUT": "1",
             "PIP_REQUIRE_VIRTUALENV": "0",
         }
-        await self._run(words, folder, environment, FETCH_TIMEOUT, say, names)
+        await self._run([*words, "--progress-bar", "off", "--no-color"], folder, environment, FETCH_TIMEOUT, say, names)
 
     async def _pip_configuration(self, folder: Path) -> str:
         listing: list[str] = []
@@ -165,7 +199,7 @@ class Packages:
         # What uv resolves it also prints, beside writing it: hundreds of hashes that nobody reads.
         stdout = asyncio.subprocess.DEVNULL if program == "uv" else asyncio.subprocess.PIPE
         try:
-            status = await _run(words, folder, environment, timeout, hear, stdout)
+            status = await subprocesses.run(words, folder, environment, timeout, hear, stdout)
         except TimeoutError as error:
             cause = f"{program} did not end within {timeout:.0f} s"
             raise LayerError(cause, "Check that the package index answers.", last_lines=lines) from error
@@ -176,42 +210,11 @@ class Packages:
             raise LayerError(found.cause, found.remedy, found.requirement, lines)
 
 
-async def _run(
-    words: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    timeout: float,
-    hear: Callable[[str], None],
-    stdout: int,
-) -> int:
-    """The exit status. The program and its children are gone when this returns or raises (TimeoutError, OSError)."""
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        cwd=folder,
-        env=dict(environment),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(timeout):
-            streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
-            await asyncio.gather(*(_lines(stream, hear) for stream in streams))
-            return await process.wait()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise
+def _text(resolved: Lock, *lines: str) -> str:
+    """A requirement file for pip: where to look, then what for."""
+    return "\n".join([*resolved.options, *lines, ""])
 
 
-async def _lines(stream: asyncio.StreamReader, hear: Callable[[str], None]) -> None:
-    rest = b""
-    while chunk := await stream.read(_READ):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            hear(line.decode(errors="replace")[:LINE_LIMIT].rstrip())
-        rest = rest[-LINE_LIMIT:]
-    if rest:
-        hear(rest.decode(errors="replace"))
+def _only(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from beanpole.fleet.agent_client import AgentClient
+    from beanpole.fleet.elsewhere import Builder
     from beanpole.fleet.layers import Layer
+    from beanpole.platforms.kind import Kind
 
 Progressed = Callable[[str, int, int], None]
 """Words, done, total."""
@@ -46,10 +48,18 @@ class Place(Protocol):
         """Blobs with these SHA-256s are where the instance's agent can read them: the folder, on its machine."""
         ...
 
-    def layer_job(self, layer: Layer) -> dict[str, Any]:
+    def kind(self, instance_id: str, python: str) -> Kind | None:
+        """What dependency layers for Python "3.11" (say) are made for there; None: for this machine."""
+        ...
+
+    def builder(self, instance_id: str, python: str) -> Builder | None:
+        """The instance's machine as one that builds packages of that kind; None: this one does."""
+        ...
+
+    def layer_job(self, instance_id: str, layer: Layer, python: str) -> dict[str, Any]:
         """Arguments of the agent's job `layer`; the layer's wheels are among what was brought."""
         ...
 
-    def layer_folder(self, key: str) -> str:
-        """Where the layer is installed on the instance's machine, whether or not it was."""
+    def layer_folder(self, instance_id: str, key: str, python: str) -> str:
+        """Where the layer of a release's key is installed on the instance's machine, whether or not it was."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from beanpole.balancer.snapshot import Snapshot
     from beanpole.fleet.detached import DetachedAgent
 
+T = TypeVar("T")
+
 START_LIMIT = 30.0
 """Seconds for Envoy to take its first connection."""
 
 APPLY_LIMIT = 30.0
 """Seconds for Envoy to acknowledge a snapshot; it takes milliseconds."""
 
-TROUBLE = (AgentError, AgentWillNotStart, OSError)
+TROUBLE = (AgentError, AgentWillNotStart)
 """What may be wrong with an agent, or on the way to it."""
 
 log = structlog.get_logger("balancer")
@@ -42,7 +44,7 @@ class BalancerRefused(AgentError):
 @dataclass(frozen=True)
 class Post:
     """Where an Envoy is. `client` is the agent beside it, started if that is ours to do; `running` starts nothing and
-    gives None when nobody answers; `envoy` is the program's path there. Errors: TROUBLE."""
+    gives None when nobody answers; `envoy` is the program's path there. Errors: TROUBLE, and OSError on the way."""
 
     client: Callable[[], Awaitable[AgentClient]]
     running: Callable[[], Awaitable[AgentClient | None]]
@@ -117,7 +119,7 @@ class Proxy:
         """
         async with self._telling:
             while self._told is not self._wanted or not self._set_up:
-                client = await self._post.client()
+                client = await self._on_the_way(self._post.client())
                 try:
                     if not self._set_up:
                         await self._run_envoy(client)
@@ -127,9 +129,7 @@ class Proxy:
                     self._told = wanted
                 except AgentRefused as refusal:
                     self._set_up = False
-                    remedy = refusal.body.get("remedy", "")
-                    cause = f"{self.name}: {refusal.message.rstrip('.')}. {remedy}".strip()
-                    raise BalancerRefused(cause) from refusal
+                    raise self._refused(refusal) from refusal
 
     async def look(self) -> dict[str, Any]:
         """Pools, each with its endpoints by `address:port`: {"healthy", "active", "state"}. Nothing is started.
@@ -155,10 +155,10 @@ class Proxy:
         return await (await self._running()).call("GET", f"/requests?after={after}")
 
     async def running(self) -> bool:
-        return await self._post.running() is not None
+        return await self._on_the_way(self._post.running()) is not None
 
     async def _running(self) -> AgentClient:
-        client = await self._post.running()
+        client = await self._on_the_way(self._post.running())
         if client is None:
             raise AgentUnreachable(f"nobody answers beside {self.name}")
         return client
@@ -170,12 +170,24 @@ class Proxy:
             self._wanted = None
             await self._renew(applied)
         setup = {
-            "binary": await self._post.envoy(),
+            "binary": await self._on_the_way(self._post.envoy()),
             "bootstrap": bootstrap(),
             "listen": {"address": self.edge.address, "port": self.edge.port},
         }
         await client.call("PUT", "/envoy", setup, timeout=START_LIMIT)
         self._set_up = True
+
+    async def _on_the_way(self, there: Awaitable[T]) -> T:
+        try:
+            return await there
+        except OSError as problem:
+            raise AgentUnreachable(f"{self.name} cannot be reached: {problem}") from problem
+
+    def _refused(self, refusal: AgentRefused) -> BalancerRefused:
+        remedy = refusal.body.get("remedy", "")
+        if self.edge.inner and "port" in refusal.body:
+            remedy = "Stop it there, or choose another port for requests to this server."
+        return BalancerRefused(f"{self.name}: {refusal.message.rstrip('.')}. {remedy}".strip())
 
     def _doubt(self) -> None:
         if not self._telling.locked():

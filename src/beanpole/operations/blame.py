@@ -74,6 +74,18 @@ def gave_up(attempts: int) -> Blame:
     )
 
 
+def returned_too_often(attempts: int) -> Blame:
+    remedy = "Look at the control plane's log for what ended it, then deploy again."
+    cause = f"it was begun {attempts} times without an end and stops where it stands"
+    return Blame(stage="Return", cause=cause, remedy=remedy)
+
+
+def returned_too_long(seconds: float) -> Blame:
+    remedy = "Look at the events for the instance that took so long, then deploy again."
+    cause = f"it took longer than {seconds / 60:.0f} minutes and stops where it stands"
+    return Blame(stage="Return", cause=cause, remedy=remedy)
+
+
 def not_understood(problem: str) -> Blame:
     remedy = "It was planned by another version of Beanpole. Deploy again."
     return Blame(stage="Update", cause=f"its plan cannot be read: {problem}", remedy=remedy)

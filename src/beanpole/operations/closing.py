@@ -25,6 +25,7 @@ from beanpole.store.operations import holding
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from beanpole.operations.blame import Blame
     from beanpole.operations.work import Parts
     from beanpole.policies.plan import AnyStep
     from beanpole.store.environments import Environment, Release
@@ -59,8 +60,9 @@ class Closing:
         """
         return await asyncio.to_thread(self._turn, held, ended)
 
-    async def returned(self, held: Operation) -> None:
-        await asyncio.to_thread(self._returned, held)
+    async def returned(self, held: Operation, unfinished: Blame | None = None) -> None:
+        """Close what went back. `unfinished`: why it stops before all was done."""
+        await asyncio.to_thread(self._returned, held, unfinished)
 
     def _succeeded(self, held: Operation) -> bool:
         database = self._parts.database
@@ -159,7 +161,7 @@ class Closing:
             checks=any(isinstance(step, Register) for step in begun),
         )
 
-    def _returned(self, held: Operation) -> None:
+    def _returned(self, held: Operation, unfinished: Blame | None) -> None:
         database = self._parts.database
         with holding(database, held) as db:
             environment, say = self._speaker(db, held)
@@ -169,6 +171,8 @@ class Closing:
                 before = environments.find_release(db, environment.id, held.previous)
                 columns = _platform(before) if before is not None else {}
                 environments.update(db, environment.id, status="Ready", updated_at=database.now_ms(), **columns)
+            if unfinished is not None:
+                say(unfinished.line(), "ERROR")
             self._tell_where_it_stands(db, held, held.previous, say)
             if held.origin == "user":
                 say(*verdict(db, held))

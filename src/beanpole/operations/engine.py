@@ -77,8 +77,10 @@ class Engine:
                     task = asyncio.create_task(self._follow(former, held), name=f"operation {held.id}")
                     self._running[task] = held.environment_id
                     task.add_done_callback(self._ended)
+                # Not wait_for: until Python 3.12 it forgets a cancellation that comes with the event.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), POLL)
+                    async with asyncio.timeout(POLL):
+                        await self._woken.wait()
         finally:
             # A migration that is half done must not be cut off because the control plane is restarted.
             self._parts.fleet.let_go()
@@ -145,16 +147,17 @@ class Engine:
             return ended
 
     async def _return(self, held: Operation, lease: Lease) -> None:
+        unfinished = None
         if held.attempts > RETURN_ATTEMPTS:
-            log.error("the return was begun too often and ends where it is", operation=held.id)
+            unfinished = blame.returned_too_often(held.attempts - 1)
         else:
             phase = Phase(self._parts, held, "return", plans.decode(held.return_plan or ""))
             try:
                 await _race(phase.run(), lease, RETURN_LIMIT, abortable=False)
             except DeadlinePassed:
-                log.error("the return took too long and ends where it is", operation=held.id)  # noqa: TRY400
+                unfinished = blame.returned_too_long(RETURN_LIMIT)
         await self._count(held, "end")
-        await self._closing.returned(held)
+        await self._closing.returned(held, unfinished)
 
     async def _count(self, held: Operation, moment: str) -> None:
         """Note the balancer's counts once, so that requests served and failed meanwhile can be told."""

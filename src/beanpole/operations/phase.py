@@ -122,7 +122,8 @@ class Phase:
         except AgentUnreachable as silence:
             raise work.unknown(silence) from silence
         except (AgentError, AgentWillNotStart, BadPools, OSError) as problem:
-            raise work.failed(str(problem) or type(problem).__name__, "Look at the control plane's log.") from problem
+            remedy = getattr(problem, "remedy", "Look at the control plane's log.")
+            raise work.failed(str(problem) or type(problem).__name__, remedy) from problem
         except Exception as fault:
             log.exception("a step failed for a fault of ours", operation=self._held.id, step=work.step.key)
             cause = f"a fault of Beanpole's: {type(fault).__name__}: {fault}"

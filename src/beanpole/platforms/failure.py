@@ -28,6 +28,9 @@ _REQUIREMENT = (
     re.compile(r"^\s+([A-Za-z0-9][\w.-]*==\S+) from ", re.MULTILINE),
 )
 
+_PREPARING = re.compile(r"^(?:Collecting|Processing) (?:\S*/)?([A-Za-z0-9][^\s/]*)", re.MULTILINE)
+"""What pip works on. Of a package whose metadata cannot be made it says no more than that."""
+
 _REMEDIES = (
     (r"DO NOT MATCH THE HASHES", "The file on the index is not the one that was locked. Lock the requirements again."),
     (r"No space left on device", "Free disk space and deploy again."),
@@ -64,6 +67,8 @@ def explain(lines: Sequence[str], names: Iterable[str]) -> Failure:
     if not found:
         words = {canonical(word) for word in re.findall(r"[A-Za-z0-9][\w.-]*", cause)}
         found = next((name for name in sorted(names) if name in words), "")
+    if "metadata-generation-failed" in output and (prepared := _PREPARING.findall(output)):
+        found, cause = prepared[-1], f"{prepared[-1]}: {cause}"
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, output)), _DEFAULT_REMEDY)
     return Failure(cause, found, remedy)
 

@@ -51,10 +51,10 @@ class Platform:
         """Higher is newer."""
         return tuple(int(part) for part in self.python.split("."))
 
-    def is_called(self, name: str) -> bool:
-        """Whether `name` is a full or short name of exactly this platform, in any case: "python-3.11" is one."""
-        names = (self.branch, self.solution_stack, self.shorthand, self.shorthand.replace(" ", "-"))
-        return name.strip().lower() in {known.lower() for known in names}
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Full and short names of exactly this platform: "python-3.11" is one, in any case."""
+        return (self.branch, self.solution_stack, self.shorthand, self.shorthand.replace(" ", "-"))
 
 
 class Platforms:
@@ -64,6 +64,7 @@ class Platforms:
         """`pythons` are versions as "3.11" or "3.11.7". ValueError for anything else."""
         platforms = {Platform(_minor(version)) for version in pythons}
         self._platforms = tuple(sorted(platforms, key=lambda platform: platform.order, reverse=True))
+        self._named = {name.lower(): platform for platform in self._platforms for name in platform.names}
 
     def __iter__(self) -> Iterator[Platform]:
         return iter(self._platforms)
@@ -75,7 +76,7 @@ class Platforms:
         """By branch, solution stack or short name; the family alone ("Python") means the newest."""
         if name.strip().lower() == FAMILY.lower():
             return next(iter(self._platforms), None)
-        return next((platform for platform in self._platforms if platform.is_called(name)), None)
+        return self._named.get(name.strip().lower())
 
     def by_arn(self, arn: str, region: str) -> Platform | None:
         """By ARN. Another region, a custom platform (with an account) or another version is not ours: None."""

@@ -117,7 +117,9 @@ class Keeping:
             client = await self._fleet.keep_alive(instance.id)
         if instance.state == "launching":
             await asyncio.to_thread(self._launched, instance.id)
-        if self._started.get(instance.id) == (started := (await client.hello())["started_at"]):
+        # Whoever found it running has greeted it a moment ago; to ask each agent twice would be half of the work.
+        started = (client.greeting or await client.hello())["started_at"]
+        if self._started.get(instance.id) == started:
             return
         # A new agent: compare what runs with what the balancer knows.
         asked_at = self._database.now_ms()

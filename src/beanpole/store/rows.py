@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     import sqlalchemy as sa
 
@@ -16,15 +16,18 @@ T = TypeVar("T")
 
 def first(db: sa.Connection, query: sa.Executable, kind: type[T]) -> T | None:
     """The first row of the query as a `kind`, or None."""
-    row = db.execute(query).mappings().first()
-    return None if row is None else _value(row, kind)
+    result = db.execute(query)
+    row = result.first()
+    return None if row is None else _values(result, [row], kind)[0]
 
 
 def every(db: sa.Connection, query: sa.Executable, kind: type[T]) -> list[T]:
     """All rows of the query, each as a `kind`, in the query's order."""
-    return [_value(row, kind) for row in db.execute(query).mappings()]
+    result = db.execute(query)
+    return _values(result, result.all(), kind)
 
 
-def _value(row: Mapping[Any, Any], kind: type[T]) -> T:
+def _values(result: sa.CursorResult[Any], found: Sequence[sa.Row[Any]], kind: type[T]) -> list[T]:
     # The driver's column names are a subclass of str, which msgspec does not take for keys.
-    return msgspec.convert({str.__str__(name): value for name, value in row.items()}, kind, strict=False)
+    names = list(map(str.__str__, result.keys()))
+    return [msgspec.convert(dict(zip(names, row, strict=True)), kind, strict=False) for row in found]

@@ -11,24 +11,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from beanpole.fleet.agent_client import AgentClient, AgentError, AgentUnreachable
 from beanpole.fleet.envoy import EnvoyMissing
 from beanpole.fleet.servers import layout
 from beanpole.fleet.servers.agent_unit import AgentUnit
+from beanpole.fleet.servers.build import ServerBuilder
+from beanpole.fleet.servers.facts import Facts
 from beanpole.fleet.servers.failure import ConnectionFailed, SetupFailed
+from beanpole.fleet.servers.interpreters import Interpreter, NoInterpreter, interpreter_for
 from beanpole.fleet.servers.removal import remove_instance
 from beanpole.fleet.servers.scripts import done
 from beanpole.fleet.servers.transfer import TransferFailed
-from beanpole.store import instances
+from beanpole.store import hosts, instances
 
 if TYPE_CHECKING:
+    from beanpole.fleet.elsewhere import Builder
     from beanpole.fleet.layers import Layer
     from beanpole.fleet.place import Progressed
     from beanpole.fleet.servers.server import Server
     from beanpole.fleet.servers.servers import Servers
     from beanpole.fleet.servers.setup import Setup
+    from beanpole.platforms.kind import Kind
     from beanpole.store.blobs import Blobs
     from beanpole.store.database import Database
     from beanpole.store.instances import Instance
@@ -47,9 +53,6 @@ END_LIMIT = 30.0
 
 LOOK_LIMIT = 60.0
 """Seconds for a server to say which blobs it has, or to remove some."""
-
-SENDERS = 4
-"""Transfers at the same time: each compresses and encrypts on a core of its own."""
 
 YOUNG = 60
 """Minutes for which nothing is pruned: an operation may have brought it that the caller of `prune` knew nothing of."""
@@ -71,14 +74,13 @@ class ServerPlace:
         self._blobs = blobs
         self._setup = setup
         self._homes: dict[str, tuple[str, str]] = {}
-        self._senders = asyncio.Semaphore(SENDERS)
         self._brought: dict[str, dict[str, float]] = {}
 
     async def launch(self, instance_id: str) -> None:
         """Makes the server ready as well, if it is not."""
         server, address = self._found(instance_id)
         unit = AgentUnit(instance_id, server.store, "instance", address, layout.user(instance_id))
-        with _agent_errors(server):
+        with agent_errors(server):
             await self._setup.install(server)
             await self._setup.start(server, unit)
 
@@ -90,7 +92,7 @@ class ServerPlace:
         except AgentError as problem:
             # Dead or gone, or the server is away: then the rest says so.
             log.warning("an agent did not end its instance", instance=instance_id, problem=str(problem))
-        with _agent_errors(server):
+        with agent_errors(server):
             await remove_instance(server, instance_id)
         self._homes.pop(instance_id, None)
 
@@ -124,7 +126,7 @@ class ServerPlace:
         """Calls for one server follow each other, so that nothing is sent twice."""
         server, _ = self._found(instance_id)
         wanted = list(dict.fromkeys(digests))
-        with _agent_errors(server):
+        with agent_errors(server):
             async with server.sending:
                 now = asyncio.get_running_loop().time()
                 self._brought.setdefault(server.id, {}).update(dict.fromkeys(wanted, now))
@@ -133,23 +135,29 @@ class ServerPlace:
                 missing = {digest for word, digest in told if word == "missing"} & set(wanted)
                 if missing:
                     files = await asyncio.to_thread(self._files, [digest for digest in wanted if digest in missing])
-                    async with self._senders:
-                        await server.deliver(files, lambda sent, total, _: on_progress("sending files", sent, total))
+                    await server.deliver(files, lambda sent, total, _: on_progress("sending files", sent, total))
         return layout.BLOBS
 
-    def layer_job(self, layer: Layer) -> dict[str, Any]:
+    def kind(self, instance_id: str, python: str) -> Kind:
+        return self._interpreter(instance_id, python).kind
+
+    def builder(self, instance_id: str, python: str) -> Builder:
+        server, _ = self._found(instance_id)
+        return ServerBuilder(server, self._interpreter(instance_id, python).path)
+
+    def layer_job(self, instance_id: str, layer: Layer, python: str) -> dict[str, Any]:
         return {
             "key": layer.key,
             "target": layout.layer(layer.key),
-            "python": _python(layer),
+            "python": self._interpreter(instance_id, python).path,
             "lock": layer.lock,
             "packages": [[wheel.file, wheel.sha256] for wheel in layer.packages],
             "blobs": layout.BLOBS,
             "uv": f"{layout.BINARIES}/uv",
         }
 
-    def layer_folder(self, key: str) -> str:
-        return layout.layer(key)
+    def layer_folder(self, instance_id: str, key: str, python: str) -> str:
+        return layout.layer(self.kind(instance_id, python).layer(key))
 
     async def prune(self, host_id: str, blobs: Iterable[str], layers: Iterable[str]) -> int:
         """Removes from a server all blobs and layers but these, and programs that nobody starts; how many there were.
@@ -157,15 +165,15 @@ class ServerPlace:
         What came there within the last hour stays in any case.
         """
         server = self._servers.server(host_id)
-        with _agent_errors(server):
+        with agent_errors(server):
             async with server.preparing, server.sending:
                 told = done(server.name, await server.script("listing", str(YOUNG), limit=LOOK_LIMIT))
-                keep = {
-                    "blob": {*blobs, *self._young(host_id)},
-                    "layer": set(layers),
-                    "binary": self._setup.binaries(server.machine or ""),
-                }
-                gone = [(kind, name) for kind, name in told if _KEY.fullmatch(name) and name not in keep[kind]]
+                keep = {"blob": {*blobs, *self._young(host_id)}, "layer": set(layers)}
+                if server.machine is not None:
+                    keep["binary"] = self._setup.binaries(server.machine)
+                gone = [
+                    (kind, name) for kind, name in told if _KEY.fullmatch(name) and name not in keep.get(kind, {name})
+                ]
                 if gone:
                     data = "".join(f"{kind} {name}\n" for kind, name in gone).encode()
                     done(server.name, await server.feed("prune", data=data, limit=LOOK_LIMIT))
@@ -177,6 +185,18 @@ class ServerPlace:
         young = {digest: at for digest, at in self._brought.get(host_id, {}).items() if at > since}
         self._brought[host_id] = young
         return young
+
+    def _interpreter(self, instance_id: str, python: str) -> Interpreter:
+        """As the last check of its server saw it. SetupFailed where there is none."""
+        server, _ = self._found(instance_id)
+        with self._database.read() as db:
+            row = hosts.find(db, server.id)
+        if row is None or row.facts is None:
+            raise SetupFailed(f"{server.name} was never looked at", f"Run `beanpole hosts check {server.name}`.")
+        try:
+            return interpreter_for(msgspec.json.decode(row.facts, type=Facts), python)
+        except NoInterpreter as none:
+            raise SetupFailed(f"{server.name}: {none.cause}", none.remedy) from none
 
     def _files(self, digests: list[str]) -> list[tuple[Any, str, int]]:
         paths = {digest: self._blobs.path(digest) for digest in digests}
@@ -197,14 +217,8 @@ class ServerPlace:
         return self._servers.server(known[0]), known[1]
 
 
-def _python(layer: Layer) -> str:
-    """The version that uv looks for there: a layer for servers has it in its key."""
-    parts = layer.key.split("-")
-    return parts[1] if len(parts) > 1 else layer.python.name
-
-
 @contextmanager
-def _agent_errors(server: Server) -> Iterator[None]:
+def agent_errors(server: Server) -> Iterator[None]:
     """What goes wrong on the way to a server, as whoever uses a place expects it."""
     try:
         yield

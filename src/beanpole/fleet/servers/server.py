@@ -32,11 +32,11 @@ ROOT = "root"
 class Server:
     """`store`: the identity of the control plane, which its agents hear.
 
-    Who makes the server ready holds `preparing` meanwhile, who sends files `sending`. `machine` is its architecture, once
-    it was made ready.
+    Who makes the server ready holds `preparing`, who sends files `sending`. `machine` is its architecture, once that
+    is known. `senders` limits how many servers are sent to at once.
     """
 
-    def __init__(self, host: Host, store: str) -> None:
+    def __init__(self, host: Host, store: str, senders: asyncio.Semaphore | None = None) -> None:
         self.id = host.id
         self.name = host.name
         self.app_port = host.app_port
@@ -47,6 +47,7 @@ class Server:
         self.machine: str | None = None
         self.preparing = asyncio.Lock()
         self.sending = asyncio.Lock()
+        self._senders = senders or asyncio.Semaphore(1)
         self.become: tuple[str, ...] = () if self.address.user == ROOT else SUDO
         self.connection = Connection(self.address, host.host_key)
         self.channel = self._channel()
@@ -88,7 +89,8 @@ class Server:
         `program`: the agent's there, which takes them.
         """
         destination = Destination(self.address, self.host_key, program, layout.BLOBS, self.python, self.become)
-        return await send(destination, files, on_progress)
+        async with self._senders:
+            return await send(destination, files, on_progress)
 
     async def close(self) -> None:
         await self.channel.close()

@@ -12,6 +12,9 @@ from beanpole.store import hosts
 if TYPE_CHECKING:
     from beanpole.store.database import Database
 
+SENDERS = 8
+"""Transfers at the same time: each is a process that compresses and encrypts, and takes 50 MB of memory."""
+
 
 class Servers:
     """`store`: the identity of the control plane."""
@@ -20,6 +23,7 @@ class Servers:
         self._database = database
         self._store = store
         self._known: dict[str, Server] = {}
+        self._senders = asyncio.Semaphore(SENDERS)
 
     def server(self, host_id: str) -> Server:
         """The same object for as long as nobody forgets it. AgentUnreachable when there is no such host."""
@@ -29,7 +33,7 @@ class Servers:
                 host = hosts.find(db, host_id)
             if host is None:
                 raise AgentUnreachable(f"there is no host {host_id}")
-            known = self._known[host_id] = Server(host, self._store)
+            known = self._known[host_id] = Server(host, self._store, self._senders)
         return known
 
     async def forget(self, host_id: str) -> None:

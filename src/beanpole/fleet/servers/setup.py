@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.fleet.agent_client import PROTOCOL, AgentClient, AgentError, AgentUnreachable
+from beanpole.fleet.agent_client import PROTOCOL, AgentClient, AgentUnreachable
 from beanpole.fleet.servers import facts, layout, reading
 from beanpole.fleet.servers.agent_unit import AgentUnit
 from beanpole.fleet.servers.failure import AgentTooNew, HeldByAnother, ProgramsMissing, SetupFailed
@@ -105,10 +105,12 @@ class Setup:
 
         Raises what `install` raises, and AgentUnreachable.
         """
+        if server.machine is None:
+            await self.install(server)
+        client = server.agent(layout.PROXY)
         try:
-            client = server.agent(layout.PROXY)
             await client.hello()
-        except AgentError:
+        except AgentUnreachable:
             await self.install(server)
             client = await self.start(server, AgentUnit(layout.PROXY, server.store, "balancer"))
         return client

@@ -33,21 +33,24 @@ ENGINE_GRACE = 240
 async def fetch(work: Work) -> dict[str, Any]:
     content = work.release.content
     manifest = manifest_of(work)
+    place = work.parts.fleet.place(work.instance)
+    kind = place.kind(work.instance, content.python)
+    builder = place.builder(work.instance, content.python)
     try:
         work.progress("resolving dependencies")
-        layer = await work.parts.layers.ready(content, manifest, lambda words: work.progress(words))
+        layer = await work.parts.layers.ready(content, manifest, lambda words: work.progress(words), kind, builder)
     except LayerError as problem:
         # Nothing was sent anywhere yet, so no instance is to blame.
         blame = Blame(stage="Fetch", cause=problem.cause, remedy=problem.remedy, last_lines=tuple(problem.last_lines))
         raise StepFailed(blame) from problem
-    place = work.parts.fleet.place(work.instance)
     source = await place.bring(work.instance, [*manifest.files.values(), *layer.digests()], work.progress)
     await work.job(
         "fetch",
         {"release": work.release.digest, "manifest": manifest.rows(), "source": source},
         FETCH_TIMEOUT,
     )
-    installed = await work.job("layer", place.layer_job(layer) | {"timeout": LAYER_TIMEOUT}, LAYER_TIMEOUT + LONGER)
+    arguments = place.layer_job(work.instance, layer, content.python) | {"timeout": LAYER_TIMEOUT}
+    installed = await work.job("layer", arguments, LAYER_TIMEOUT + LONGER)
     return {"installed": installed.get("installed", 0)}
 
 
@@ -83,7 +86,7 @@ def prepare_arguments(work: Work) -> dict[str, Any]:
         "release": work.release.digest,
         "processes": [{"name": process.name, "command": _command(work, process)} for process in content.processes],
         "environment": content.environment,
-        "layer": work.parts.fleet.place(work.instance).layer_folder(content.layer),
+        "layer": _layer_folder(work),
         "stop_first": content.stop_first is not None,
     }
 
@@ -101,9 +104,14 @@ def run_arguments(work: Work, stage: str, commands: list[dict[str, Any]]) -> dic
         "stage": stage,
         "commands": commands,
         "environment": work.release.content.environment,
-        "layer": work.parts.fleet.place(work.instance).layer_folder(work.release.content.layer),
+        "layer": _layer_folder(work),
         "timeout": command_timeout(work),
     }
+
+
+def _layer_folder(work: Work) -> str:
+    content = work.release.content
+    return work.parts.fleet.place(work.instance).layer_folder(work.instance, content.layer, content.python)
 
 
 def command_timeout(work: Work) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from beanpole.control import errors, locations
 from beanpole.control.context import By
 from beanpole.control.host_report import Report, read_facts
-from beanpole.control.hosts import PORT, Hosts, NewHost, Reachability
+from beanpole.control.hosts import PORT, Hosts, NewHost, Reachability, Task
 from beanpole.fleet.servers.address import Address, AddressError
 from beanpole.fleet.servers.dial import fetch_host_key
 from beanpole.fleet.servers.failure import ConnectionFailed
@@ -72,6 +72,7 @@ class HostCalls:
     def describe(self, call: Call) -> dict[str, Any]:
         """With `Reach` each server that is not connected now is tried, all at once, for a few seconds."""
         wanted = call.params.get("Names") or None
+        tasks = self._hosts.tasks()
         with self._control.database.read() as db:
             found = [host for host in hosts.listed(db) if wanted is None or host.name in wanted]
             names = {each.id: each.name for each in environments.listed(db)}
@@ -85,7 +86,7 @@ class HostCalls:
                 for each in fleet
                 if each.host == host.id
             ]
-            shaped.append(self._shape(host, reached.get(host.id)) | {"Instances": there})
+            shaped.append(_shape(host, tasks.get(host.id), reached.get(host.id)) | {"Instances": there})
         return {"Hosts": shaped, "DefaultLocation": location}
 
     def remove(self, call: Call) -> dict[str, Any]:
@@ -101,34 +102,35 @@ class HostCalls:
         told = await asyncio.gather(*(self._hosts.reachability(host) for host in found))
         return dict(zip((host.id for host in found), told, strict=True))
 
-    def _shape(self, host: Host, reached: Reachability | None) -> dict[str, Any]:
-        task, facts = self._hosts.task(host.id), read_facts(host)
-        home = facts.disk(HOME) if facts is not None else None
-        words = {"Words": task.words, "Done": task.done, "Total": task.total} if task and task.under_way else {}
-        failure = {"Cause": task.cause, "Remedy": task.remedy} if task is not None and task.cause else {}
-        return {
-            "HostId": host.id,
-            "Name": host.name,
-            "Address": _address_shape(Address.from_json(json.loads(host.address))),
-            "HostKey": host.host_key,
-            "Fingerprint": HostKey.read(host.host_key).fingerprint,
-            "AppPort": host.app_port,
-            "Labels": json.loads(host.labels),
-            "State": host.state,
-            "UnderWay": bool(words),
-            **words,
-            **failure,
-            **({"Reachable": reached.state, "ReachableWords": reached.words} if reached is not None else {}),
-            "MemoryAvailable": facts.memory_available if facts else None,
-            "MemoryTotal": facts.memory_total if facts else None,
-            "DiskFree": home.free if home else None,
-            "CheckedAt": moment(host.checked_at) if host.checked_at else None,
-            "AddedAt": moment(host.added_at),
-        }
-
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """From a worker thread. Everything that is waited for has limits of its own."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def _shape(host: Host, task: Task | None, reached: Reachability | None) -> dict[str, Any]:
+    facts = read_facts(host)
+    home = facts.disk(HOME) if facts is not None else None
+    words = {"Words": task.words, "Done": task.done, "Total": task.total} if task and task.under_way else {}
+    failure = {"Cause": task.cause, "Remedy": task.remedy} if task is not None and task.cause else {}
+    return {
+        "HostId": host.id,
+        "Name": host.name,
+        "Address": _address_shape(Address.from_json(json.loads(host.address))),
+        "HostKey": host.host_key,
+        "Fingerprint": HostKey.read(host.host_key).fingerprint,
+        "AppPort": host.app_port,
+        "Labels": json.loads(host.labels),
+        "State": host.state,
+        "UnderWay": bool(words),
+        **words,
+        **failure,
+        **({"Reachable": reached.state, "ReachableWords": reached.words} if reached is not None else {}),
+        "MemoryAvailable": facts.memory_available if facts else None,
+        "MemoryTotal": facts.memory_total if facts else None,
+        "DiskFree": home.free if home else None,
+        "CheckedAt": moment(host.checked_at) if host.checked_at else None,
+        "AddedAt": moment(host.added_at),
+    }
 
 
 async def _keys(addresses: list[Address]) -> list[dict[str, Any]]:

@@ -1,0 +1,76 @@
+"""What the database says, at one moment, of all that requests can reach."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from beanpole.balancer.pool import Health
+from beanpole.balancer.rows import Seat, Site
+from beanpole.store import environments, hosts, instances
+from beanpole.store.facts import count_up
+
+if TYPE_CHECKING:
+    from beanpole.store.database import Database
+    from beanpole.store.hosts import Host
+    from beanpole.store.instances import Endpoint, Instance
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`version`: of two scenes, the one with the higher number is the later. Sites and hosts are by their ids."""
+
+    version: int
+    sites: Mapping[str, Site]
+    hosts: Mapping[str, Host]
+    homes: Mapping[str, str | None]
+    """The host of every instance; None: this machine."""
+
+
+def scene_of(database: Database, domain: str, known: set[str]) -> Scene:
+    """All environments with names below `domain`, and the hosts that have instances. `known`: hosts that had some, and
+    are to be told that these are gone."""
+    # Number and content in one transaction, so that the order of numbers is that of contents. One counter does for all
+    # balancers: each only wants to see it grow.
+    with database.write() as db:
+        version = count_up(db, "snapshot")
+        live = environments.listed(db)
+        listed = instances.listed(db)
+        endpoints: dict[str, list[Endpoint]] = defaultdict(list)
+        for endpoint in instances.endpoints(db):
+            endpoints[endpoint.instance_id].append(endpoint)
+        servers = {host.id: host for host in hosts.listed(db)}
+    members: dict[str, list[Instance]] = defaultdict(list)
+    for each in listed:
+        members[each.environment_id].append(each)
+    checks: dict[str, Health] = {}
+    sites = {}
+    for environment in live:
+        mine = members[environment.id]
+        seats = tuple(_seat(member, each, checks) for member in mine for each in endpoints[member.id])
+        # The name of one that is being terminated goes with its last endpoint, before its end is told.
+        if seats or environment.status != "Terminating":
+            names = (f"{environment.cname_prefix}.{domain}",) if environment.cname_prefix else ()
+            there = frozenset(member.host for member in mine if member.host is not None)
+            sites[environment.id] = Site(environment.id, names, seats, there)
+    homes = {member.id: member.host for member in listed}
+    used = known | {host for host in homes.values() if host is not None}
+    return Scene(version, sites, {id_: host for id_, host in servers.items() if id_ in used}, homes)
+
+
+def name_of(host: Host) -> str:
+    """What SSH connects to, a name or an IP address: its proxy is there, too."""
+    return str(msgspec.json.decode(host.address)["host"])
+
+
+def _seat(member: Instance, endpoint: Endpoint, checks: dict[str, Health]) -> Seat:
+    """`checks`: those that were decoded; most endpoints share one."""
+    text = endpoint.health
+    if text not in checks:
+        checks[text] = msgspec.json.decode(text, type=Health)
+    where = (endpoint.address, endpoint.port, endpoint.state)
+    return Seat(member.id, *where, checks[text], member.host, endpoint.since)

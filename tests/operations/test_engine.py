@@ -1,0 +1,96 @@
+"""The engine in bad weather: a database that does not answer, a return that never ends."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from engine_site import FLEET, LIMIT, EngineSite, drain
+
+from beanpole.store.database import Database
+
+NOT_DEPLOYED = ("ERROR", "Failed to deploy application.")
+
+
+class Away(Database):
+    """A database that answers no reader while it is `away`; `asked` is set when one noticed."""
+
+    away = False
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked = threading.Event()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        if self.away:
+            self.asked.set()
+            raise sa.exc.OperationalError("SELECT", {}, OSError("disk I/O error"))
+        with super().read() as db:
+            yield db
+
+
+def test_a_database_that_does_not_answer_for_a_moment_ends_no_operation(tmp_path: Path) -> None:
+    database = Away.at(tmp_path / "beanpole.db")
+    assert isinstance(database, Away)
+    site = EngineSite(database)
+    for instance in FLEET:
+        site.serve(instance, "digest-2")
+    number = site.submit(drain())
+
+    async def run() -> None:
+        stopping, may_end = asyncio.Event(), asyncio.Event()
+
+        async def stop() -> None:
+            stopping.set()
+            await may_end.wait()
+
+        site.fleet.on_job = lambda instance, kind: stop()
+        async with site.engine() as ended, asyncio.timeout(LIMIT):
+            await stopping.wait()
+            database.away = True
+            assert await asyncio.to_thread(database.asked.wait, LIMIT)
+            database.away = False
+            may_end.set()
+            await ended.wait()
+
+    asyncio.run(run())
+    done = site.operation(number)
+    assert (done.phase, done.outcome, done.attempts) == ("done", "succeeded", 1)
+
+
+def test_what_is_submitted_after_such_a_moment_is_carried_out(tmp_path: Path) -> None:
+    database = Away.at(tmp_path / "beanpole.db")
+    assert isinstance(database, Away)
+    site = EngineSite(database)
+
+    async def run() -> int:
+        database.away = True
+        async with site.engine() as ended, asyncio.timeout(LIMIT):
+            assert await asyncio.to_thread(database.asked.wait, LIMIT)
+            database.away = False
+            number = site.submit()
+            await ended.wait()
+        return number
+
+    assert site.operation(asyncio.run(run())).outcome == "succeeded"
+
+
+@pytest.mark.parametrize(("attempts", "works"), [(49, True), (50, False)])
+def test_a_return_is_begun_fifty_times_and_then_ends_where_it_stands(
+    site: EngineSite, attempts: int, works: bool
+) -> None:
+    number = site.submit()
+    site.returning(number, drain(), attempts=attempts)
+    done = site.carry_out(number)
+    assert (done.phase, done.outcome) == ("done", "failed")
+    stopped = {instance for instance, kind, digest in site.fleet.jobs if (kind, digest) == ("stop", "digest-2")}
+    assert stopped == (set(FLEET) if works else set())
+    assert site.environment().status == "Ready"
+    told = site.told()
+    assert told[-2:] == [("INFO", "Every instance serves release 1 (version v1)."), NOT_DEPLOYED]
+    ended = "Return failed: it was begun 50 times without an end and stops where it stands."
+    assert any(severity == "ERROR" and words.startswith(ended) for severity, words in told) is not works
