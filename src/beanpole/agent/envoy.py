@@ -71,6 +71,7 @@ class BalancerRole:
             ("GET", "/takeover"): self.get_takeover,
             ("PUT", "/takeover"): self.put_takeover,
             ("POST", "/takeover/switch"): self.switch_takeover,
+            ("POST", "/takeover/back"): self.give_back,
             ("DELETE", "/takeover"): self.delete_takeover,
         }
 
@@ -160,6 +161,14 @@ class BalancerRole:
         if not (await self._proxy.live()).process.alive:
             raise HttpError(409, "Envoy does not serve")
         return Response.of(self._takeover.switch(float(seconds)))
+
+    async def give_back(self, request: Request) -> Response:
+        """{"start", "drain": seconds} → as GET, whose state is "back" at the end, or "done" with a problem."""
+        body = request.json()
+        times = [body.get("start"), body.get("drain")]
+        if not all(isinstance(each, (int, float)) and 0 <= each <= 3600 for each in times):
+            raise HttpError(400, "start and drain must be numbers from 0 to 3600")
+        return Response.of(self._takeover.back(self._proxy, float(times[0]), float(times[1])))
 
     async def delete_takeover(self, request: Request) -> Response:
         """Nothing is shared any more. Envoy must have left the port before."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import socket
 import struct
 import sys
-from typing import Optional
+from typing import Optional, Tuple
 
 from .port import Port
 from .relay import Relays
@@ -22,6 +23,8 @@ BACKLOG = 64  # connections that reach our own socket in the microseconds until 
 ATTACH_FILTER = 51  # SO_ATTACH_REUSEPORT_CBPF, which Python does not name
 NOBODY = 0xFFFF  # a number that no socket of the group has: the kernel goes by its hash
 LOAD, MODULO, ADD, RETURN = 0x20, 0x94, 0x04, 0x16  # BPF_LD|W|ABS, BPF_ALU|MOD|K, BPF_ALU|ADD|K, BPF_RET|A
+UNLESS, GIVE = 0x15, 0x06  # BPF_JMP|JEQ|K, of which we use the jump when it is not equal; BPF_RET|K
+SOURCE = 0xFFF00000 + 12  # SKF_NET_OFF + 12: where a filter finds the source address of an IPv4 packet
 RANDOM = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM: where a filter finds a random number
 
 
@@ -56,11 +59,16 @@ class Steering:
         asyncio.get_running_loop().add_reader(member, self._take)
         return True
 
-    def turn(self, index: int, count: int = 1) -> None:
-        """From now on to these sockets instead. OSError."""
+    def turn(self, index: int, count: int = 1, asking: Optional[Tuple[str, int]] = None) -> None:
+        """From now on to these sockets instead. `asking`: connections from that address (v4) to that socket. OSError."""
         self._index, self._count = index, count
         if self._socket is not None:
-            _filter(self._socket, index, count)
+            _filter(self._socket, index, count, asking)
+
+    def own(self, uid: int) -> None:
+        """Our socket is that user's from now on, as far as sharing goes."""
+        if self._socket is not None:
+            os.fchown(self._socket.fileno(), uid, -1)
 
     def stop(self) -> None:
         """To be called when the old process has closed its sockets, or has ended."""
@@ -78,9 +86,12 @@ class Steering:
             self._relays.take_waiting(self._socket)
 
 
-def _filter(member: socket.socket, index: int, count: int = 1) -> None:
+def _filter(member: socket.socket, index: int, count: int = 1, asking: Optional[Tuple[str, int]] = None) -> None:
     """Every connection of the group goes to one of those numbers. OSError where the kernel has no such thing."""
-    words = [(LOAD, RANDOM), (MODULO, count), (ADD, index), (RETURN, 0)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", word, 0, 0, value) for word, value in words))
+    words = [(LOAD, 0, RANDOM), (MODULO, 0, count), (ADD, 0, index), (RETURN, 0, 0)]
+    if asking is not None:
+        address = int.from_bytes(socket.inet_aton(asking[0]), "big")
+        words = [(LOAD, 0, SOURCE), (UNLESS, 1, address), (GIVE, 0, asking[1]), *words]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", word, 0, skip, value) for word, skip, value in words))
     program = struct.pack("@HL", len(words), ctypes.addressof(code))
     member.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)

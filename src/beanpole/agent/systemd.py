@@ -157,10 +157,14 @@ class Systemd:
         _, output, _ = await self._checked("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
         return [line.split()[0] for line in output.splitlines() if line.strip()]
 
+    async def value(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        _, output, _ = await self._checked("show", f"--property={name}", "--value", unit)
+        return output.strip()
+
     async def pids(self, unit: str) -> List[int]:
         """All processes of a unit; none when it does not run."""
-        _, output, _ = await self._checked("show", "--property=ControlGroup", "--value", unit)
-        group = output.strip().lstrip("/")
+        group = (await self.value(unit, "ControlGroup")).lstrip("/")
         if not group:
             return []
         for mount in CGROUPS:

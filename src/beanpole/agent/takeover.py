@@ -16,17 +16,21 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from . import durable
+from .admin import AdminError
 from .borrowed import LISTENING, OPEN, Borrowed, borrow
 from .events import EventLog
+from .failure import JobFailure
+from .giving_back import GivingBack, NotGivenBack
 from .http import HttpError
 from .kernel import Kernel
 from .port import Port
+from .proxy import Proxy
 from .relay import Relays
 from .steering import Steering
 from .systemd import Systemd
 from .unit_end import UnitEnd
 
-SHARING, SWITCHING, DONE = "sharing", "switching", "done"
+SHARING, SWITCHING, DONE, RETURNING, BACK = "sharing", "switching", "done", "returning", "back"
 GAP = "Allow a short gap: then the unit is stopped first, and Envoy listens a moment later."
 
 
@@ -66,7 +70,9 @@ class Takeover:
         if record is None:
             return
         self._record = Record(**record)
-        if self._record.state == DONE:
+        if self._record.state == RETURNING:  # the next one who asks begins anew
+            self._save(Record(**{**vars(self._record), "state": DONE}))
+        if self._record.state not in (SHARING, SWITCHING):
             return
         try:
             await self._share(self._record)
@@ -82,9 +88,9 @@ class Takeover:
     async def share(self, unit: str, port: Port) -> Dict[str, Any]:
         """Envoy may listen beside that unit when this returns, and gets nothing yet. HttpError 409 with the reason."""
         before = self._record
-        if before is not None and before.state != DONE and (before.unit, before.port) != (unit, port):
+        if before is not None and before.state in (SHARING, SWITCHING) and (before.unit, before.port) != (unit, port):
             raise HttpError(409, f"port {before.number} is being taken over from {before.unit}")
-        if self._task is None and not self.shares(port):
+        if (self._task is None or self._task.done()) and not self.shares(port):
             record = Record(unit, port.address, port.number, SHARING, await self._systemd.enabled(unit))
             await self._share(record)
             self._save(record)
@@ -98,6 +104,36 @@ class Takeover:
             self._save(Record(**{**vars(self._record), "state": SWITCHING}))
             self._begin(seconds)
         return self.view()
+
+    def back(self, proxy: Proxy, seconds: float, drain: float) -> Dict[str, Any]:
+        """Begins: the unit is started again and gets its port; it has so long until it answers, and Envoy to end."""
+        record = self._record
+        if record is None or record.state not in (DONE, RETURNING, BACK):
+            raise HttpError(409, "this port was not taken over from a unit")
+        if record.state == DONE:
+            self._save(Record(**{**vars(record), "state": RETURNING, "result": None}))
+            self._task = asyncio.get_running_loop().create_task(self._give_back(proxy, seconds, drain))
+        return self.view()
+
+    async def _give_back(self, proxy: Proxy, seconds: float, drain: float) -> None:
+        record = self._record
+        if record is None:
+            return
+        state = DONE
+        try:
+            giving = GivingBack(self._systemd, record.unit, record.port, lambda: proxy.leave(drain))
+            pids = [generation.process.identity.pid for generation in proxy.generations()]
+            result = await giving.run(pids, seconds)
+            if record.enabled:
+                await self._systemd.enable(record.unit)
+            state = BACK
+        except NotGivenBack as error:
+            result = {"problem": str(error)}
+        except (AdminError, JobFailure, OSError) as error:
+            result = {"problem": f"the port could not be given back: {error}"}
+        self._save(Record(**{**vars(record), "state": state, "result": result}))
+        words = result.get("problem") or f"port {record.number} was given back to {record.unit}"
+        self._events.add("INFO" if state == BACK else "ERROR", words, result)
 
     async def give_up(self) -> None:
         """The unit has its port for itself again, as before. Envoy must not listen there any more."""

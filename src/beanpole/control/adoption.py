@@ -101,7 +101,7 @@ def propose(unit: Unit, port: int, application: str | None, environment: str | N
         procfile=procfile,
         properties={name: value for name, value in unit.variables.items() if name not in _SYSTEM},
         requirements=requirements,
-        left_out=tuple(name for name in (*LEFT_OUT, *_venvs(unit)) if name not in ("venv", ".venv") or name in unit.entries),
+        left_out=(*LEFT_OUT, *_venvs(unit)),
         large=tuple(sorted(unit.large.items())),
         doubts=tuple(doubts),
         python=".".join(map(str, unit.python.version)) if unit.python is not None else None,
