@@ -1,8 +1,8 @@
-"""Lets sockets of other programs share a port that they know nothing of sharing: a small program in the kernel, run when
+"""Lets sockets of other programs share a port, of which they know nothing: a small program in the kernel that runs when
 a process of a cgroup binds.
 
-Linux 5.7 or newer with cgroup version 2, as root; 6.1 or newer for the one option that matters. It ends with `close`, or
-with this process.
+As root, with cgroup version 2, on a kernel whose programs may set SO_REUSEPORT (6.1 can). It ends with `close`, or with
+this process.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import socket
 import struct
 import termios
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Tuple
 
 PIDFD_GETFD = 438  # the number of the system call, the same on every architecture
@@ -48,7 +49,7 @@ class Borrowed:
     def held(self) -> bool:
         """Whether its owner has it still."""
         try:
-            return os.readlink(f"/proc/{self.pid}/fd/{self.descriptor}") == f"socket:[{self.inode}]"
+            return str(Path(f"/proc/{self.pid}/fd/{self.descriptor}").readlink()) == f"socket:[{self.inode}]"
         except OSError:
             return False
 
@@ -104,17 +105,17 @@ def _duplicate(pid: int, descriptor: int) -> socket.socket:
 
 def _descriptors(pid: int) -> Iterator[Tuple[int, str]]:
     with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                target = os.readlink(f"/proc/{pid}/fd/{name}")
+                target = str(link.readlink())
                 if target.startswith("socket:["):
-                    yield int(name), target[8:-1]
+                    yield int(link.name), target[8:-1]
 
 
 def _inodes(pid: int, port: int, states: Tuple[str, ...]) -> List[str]:
     ending, found = f":{port:04X}", []
     for table in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
+        with contextlib.suppress(OSError), Path(f"/proc/{pid}/net/{table}").open(encoding="ascii") as lines:
             next(lines, None)
             for line in lines:
                 fields = line.split()

@@ -92,7 +92,9 @@ class GivingBack:
                 if theirs and await self._answers():
                     break
                 if time.monotonic() > limit:
-                    raise NotGivenBack(f"{self._unit} does not answer on port {self._port.number} after {seconds:.0f} s")
+                    raise NotGivenBack(
+                        f"{self._unit} does not answer on port {self._port.number} after {seconds:.0f} s"
+                    )
                 if (await self._systemd.show(self._unit)).at_rest:
                     raise NotGivenBack(f"{self._unit} ended at once; see `journalctl -u {self._unit}`")
                 await asyncio.sleep(LOOK_SECONDS)

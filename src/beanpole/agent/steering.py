@@ -60,7 +60,7 @@ class Steering:
         return True
 
     def turn(self, index: int, count: int = 1, asking: Optional[Tuple[str, int]] = None) -> None:
-        """From now on to these sockets instead. `asking`: connections from that address (v4) to that socket. OSError."""
+        """From now on to these sockets instead. `asking`: from that IPv4 address, to that socket. OSError."""
         self._index, self._count = index, count
         if self._socket is not None:
             _filter(self._socket, index, count, asking)
@@ -92,6 +92,8 @@ def _filter(member: socket.socket, index: int, count: int = 1, asking: Optional[
     if asking is not None:
         address = int.from_bytes(socket.inet_aton(asking[0]), "big")
         words = [(LOAD, 0, SOURCE), (UNLESS, 1, address), (GIVE, 0, asking[1]), *words]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", word, 0, skip, value) for word, skip, value in words))
+    code = ctypes.create_string_buffer(
+        b"".join(struct.pack("HBBI", word, 0, skip, value) for word, skip, value in words)
+    )
     program = struct.pack("@HL", len(words), ctypes.addressof(code))
     member.setsockopt(socket.SOL_SOCKET, ATTACH_FILTER, program)

@@ -167,11 +167,7 @@ class Systemd:
         group = (await self.value(unit, "ControlGroup")).lstrip("/")
         if not group:
             return []
-        for mount in CGROUPS:
-            found = [path.read_text() for path in Path(mount, group).rglob("cgroup.procs")]
-            if found:
-                return sorted({int(word) for text in found for word in text.split()})
-        return []
+        return next((found for mount in CGROUPS if (found := _members(Path(mount, group)))), [])
 
     async def enabled(self, unit: str) -> bool:
         """Whether it is started at boot."""
@@ -222,3 +218,9 @@ class Systemd:
         said = errors.strip().splitlines()[0] if errors.strip() else "it said nothing"
         message = f"`systemctl {' '.join(words)}` failed with status {status}: {said}"
         return JobFailure(STAGE, message, REMEDY, exit_status=status, last_lines=tuple(errors.splitlines()[-10:]))
+
+
+def _members(group: Path) -> List[int]:
+    """The processes of a cgroup and of those below it."""
+    texts = [path.read_text() for path in group.rglob("cgroup.procs")]
+    return sorted({int(word) for text in texts for word in text.split()})

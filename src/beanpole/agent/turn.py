@@ -1,7 +1,7 @@
 """Whose turn it is in a conversation of a server and a client, by what the kernel counts. Pure.
 
 A server that ends while it is its turn loses a request; while it is the client's it loses nothing, if only somebody
-keeps the connection. The kernel's clock ticks every 4 ms, so that an answer and the next question may look simultaneous.
+keeps the connection. The kernel's clock ticks every 4 ms: an answer and the next question may look simultaneous.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any, Dict, List
 
 from .borrowed import OPEN, Borrowed, borrow
@@ -97,9 +98,11 @@ class UnitEnd:
     async def _frozen(self, pids: List[int], whatever: bool) -> bool:
         """Whether they are stopped now, with nothing to answer unless `whatever`. Otherwise they go on."""
         _signal(pids, signal.SIGSTOP)
-        limit = time.monotonic() + FREEZE_SECONDS
-        while not all(_stopped(pid) for pid in pids) and time.monotonic() < limit:
-            await asyncio.sleep(0)
+        looks = int(FREEZE_SECONDS / LOOK_SECONDS)
+        for _ in range(looks):
+            if all(_stopped(pid) for pid in pids):
+                break
+            await asyncio.sleep(LOOK_SECONDS)
         self._scan(pids)
         self._look()
         if whatever or (all(_stopped(pid) for pid in pids) and self._interruptible):
@@ -148,11 +151,9 @@ def _signal(pids: List[int], number: int) -> None:
 def _stopped(pid: int) -> bool:
     """Every thread of it, or it is gone."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
-        for thread in threads:
-            with open(f"/proc/{pid}/task/{thread}/stat", encoding="utf-8", errors="replace") as file:
-                if file.read().rpartition(")")[2].split()[0] not in "TtZX":
-                    return False
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            if (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0] not in "TtZX":
+                return False
     except OSError:
-        return not os.path.exists(f"/proc/{pid}")
+        return not Path(f"/proc/{pid}").exists()
     return True

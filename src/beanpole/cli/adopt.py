@@ -30,7 +30,9 @@ def adopt(
         str | None, typer.Option("--health-path", metavar="PATH", help="Answers 200 when all is well; else /.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Though the environment has other code than this host.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Though the environment has other code than this host.")
+    ] = False,
     timeout: TimeoutOption = FOLLOW_LIMIT,
     yes: YesOption = False,
     home: HomeOption = None,
@@ -53,7 +55,9 @@ def adopt(
         terminal.result({"outcome": "planned", **as_json(proposal, host)})
         return
     if proposal["Blocked"]:
-        raise WrongState("This service cannot be adopted as it is; nothing was changed.", "See above what stands in the way.")
+        raise WrongState(
+            "This service cannot be adopted as it is; nothing was changed.", "See above what stands in the way."
+        )
     if not yes:
         if not terminal.asks:
             raise Misused("Nobody can be asked here.", "Say --yes.")

@@ -19,7 +19,7 @@ import structlog
 
 from beanpole.control import applications as versions
 from beanpole.control import create, errors, settings, update
-from beanpole.control.adoption import Proposal, propose
+from beanpole.control.adoption import ADOPTED, Proposal, propose
 from beanpole.control.create import NewEnvironment
 from beanpole.control.hosts import Task
 from beanpole.fleet.agent_client import AgentError, AgentRefused
@@ -105,7 +105,7 @@ class Adoptions:
             unit = unit_reading.parse(wanted.unit, done(host.name, ran))
         except unit_reading.UnitUnreadable as strange:
             raise errors.invalid(f"{host.name}: {strange.cause} {strange.remedy}") from strange
-        label = f"adopted-{unit.revision}" if unit.revision else f"adopted-{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}"
+        label = ADOPTED + (unit.revision or f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}")
         return propose(unit, wanted.port or host.app_port, wanted.application, wanted.environment, label)
 
     async def begin(self, by: By, wanted: Wanted) -> Proposal:
@@ -240,7 +240,9 @@ class Adoptions:
         minor = ".".join((proposal.python or "").split(".")[:2])
         found = self._control.platforms.named(f"Python {minor}") or self._control.platforms.named("Python")
         if found is None:
-            raise AdoptionFailed("This Beanpole offers no platform.", "Install a Python on the control plane's machine.")
+            raise AdoptionFailed(
+                "This Beanpole offers no platform.", "Install a Python on the control plane's machine."
+            )
         return found.branch
 
     def _proven_on(self, host: Host, proposal: Proposal) -> bool:

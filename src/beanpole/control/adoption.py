@@ -13,7 +13,22 @@ if TYPE_CHECKING:
 ADDRESS = "${BEANPOLE_ADDRESS:-127.0.0.1}"
 """Where a release listens: on its instance's own address."""
 
-LEFT_OUT = (".git", "__pycache__", "*.pyc", "*.pyo", "node_modules", "*.log", "logs", ".venv", "venv", "*.sock", "*.pid")
+ADOPTED = "adopted-"
+"""How the label of a version with a service's code begins."""
+
+LEFT_OUT = (
+    ".git",
+    "__pycache__",
+    "*.pyc",
+    "*.pyo",
+    "node_modules",
+    "*.log",
+    "logs",
+    ".venv",
+    "venv",
+    "*.sock",
+    "*.pid",
+)
 """Names that are no part of a bundle, wherever they are in the folder. They go into an archiver's patterns."""
 
 LIMIT = 50 * 2**20
@@ -152,11 +167,15 @@ def _doubts(unit: Unit, port: int) -> list[Doubt]:
         )
     if port not in {each.port for each in unit.listening}:
         have = ", ".join(str(each.port) for each in unit.listening) or "no port"
-        found.append(Doubt(f"{unit.name} does not listen on port {port}; it listens on {have}.", "Choose --port.", True))
+        found.append(
+            Doubt(f"{unit.name} does not listen on port {port}; it listens on {have}.", "Choose --port.", True)
+        )
     others = sorted({each.port for each in unit.listening} - {port})
     if others:
         ports = ", ".join(map(str, others))
-        found.append(Doubt(f"{unit.name} also listens on {ports}, which nobody does afterwards.", "Serve them otherwise."))
+        found.append(
+            Doubt(f"{unit.name} also listens on {ports}, which nobody does afterwards.", "Serve them otherwise.")
+        )
     if unit.python is None:
         found.append(
             Doubt(
@@ -167,16 +186,24 @@ def _doubts(unit: Unit, port: int) -> list[Doubt]:
     inside = f"{unit.folder}/"
     if unit.folder and any(inside in word for word in unit.command[1:]):
         found.append(
-            Doubt(f"The command has paths into {unit.folder}.", "Make them relative: releases have folders of their own.")
+            Doubt(
+                f"The command has paths into {unit.folder}.", "Make them relative: releases have folders of their own."
+            )
         )
     named = sorted(name for name, value in unit.variables.items() if unit.folder and inside in f"{value}/")
     if named:
         found.append(
-            Doubt(f"{', '.join(named)} lead{'s' if len(named) == 1 else ''} into {unit.folder}.", "Change them later, or keep that folder.")
+            Doubt(
+                f"{', '.join(named)} lead{'s' if len(named) == 1 else ''} into {unit.folder}.",
+                "Change them later, or keep that folder.",
+            )
         )
     if unit.python is not None and unit.python.virtual and not f"{unit.python.prefix}/".startswith(inside):
         found.append(
-            Doubt(f"The virtual environment {unit.python.prefix} is outside of {unit.folder}.", "Its packages are installed anew.")
+            Doubt(
+                f"The virtual environment {unit.python.prefix} is outside of {unit.folder}.",
+                "Its packages are installed anew.",
+            )
         )
     if unit.hooks:
         found.append(Doubt(f"{', '.join(unit.hooks)} of the unit are not carried over.", "See .platform/hooks."))
@@ -184,7 +211,10 @@ def _doubts(unit: Unit, port: int) -> list[Doubt]:
         found.append(Doubt("The command has specifiers of systemd (%…).", "Write what they stand for.", True))
     if unit.large:
         found.append(
-            Doubt("Files above 50 MB are left out of the bundle.", "Fetch them in a hook, or put them beside the releases.")
+            Doubt(
+                "Files above 50 MB are left out of the bundle.",
+                "Fetch them in a hook, or put them beside the releases.",
+            )
         )
     return found
 

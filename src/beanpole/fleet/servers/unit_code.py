@@ -38,7 +38,7 @@ class CodeFailed(SetupFailed):
 async def fetch(
     server: Server, folder: str, left_out: Sequence[str], scratch: Path, on_progress: Progressed | None = None
 ) -> Path:
-    """The folder as a compressed tar in `scratch`. `left_out`: patterns of names. Raises CodeFailed, ConnectionFailed."""
+    """The folder as a compressed tar in `scratch`. `left_out`: patterns of names. CodeFailed, ConnectionFailed."""
     words = [*server.become, "tar", "-C", folder, "--one-file-system", "--warning=no-file-changed"]
     words += [f"--exclude={pattern}" for pattern in left_out]
     process = await server.connection.process([*words, "-czf", "-", "."])
@@ -74,7 +74,10 @@ def as_zip(packed: Path, target: Path, added: Mapping[str, str]) -> list[str]:
     """
     strange, size, entries, limits = [], 0, 0, Limits()
     try:
-        with tarfile.open(packed, "r|gz") as tar, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zip_:
+        with (
+            tarfile.open(packed, "r|gz") as tar,
+            zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as zip_,
+        ):
             for member in tar:
                 path = member.name.removeprefix("./")
                 entries, size = entries + 1, size + member.size

@@ -81,7 +81,8 @@ def parse(name: str, told: Iterable[list[str]]) -> Unit:
         raise UnitUnreadable(f"There is no unit {name}.", "See `systemctl list-units --type=service` on the server.")
     if shown.get("ActiveState") != "active":
         raise UnitUnreadable(
-            f"{name} is {shown.get('ActiveState', 'unknown')}, not active.", "Start it: a service is adopted as it runs."
+            f"{name} is {shown.get('ActiveState', 'unknown')}, not active.",
+            "Start it: a service is adopted as it runs.",
         )
     text = _first(of, "text")
     pids = {word for words in of.get("pids", []) for word in words}
@@ -129,7 +130,9 @@ def _command(text: str, name: str) -> tuple[str, ...]:
         if equals and key.strip() == "ExecStart":
             commands = [*commands, value.strip()] if value.strip() else []
     if len(commands) != 1:
-        raise UnitUnreadable(f"{name} has {len(commands)} commands in ExecStart=.", "Only a service with one is adopted.")
+        raise UnitUnreadable(
+            f"{name} has {len(commands)} commands in ExecStart=.", "Only a service with one is adopted."
+        )
     try:
         return tuple(shlex.split(commands[0].lstrip(_PREFIXES)))
     except ValueError as error:

@@ -111,9 +111,7 @@ def _shape(proposal: Proposal) -> dict[str, Any]:
         "Properties": [{"Name": name, "Value": value} for name, value in sorted(proposal.shown().items())],
         "LeftOut": list(proposal.left_out),
         "Large": [{"Path": path, "Size": size} for path, size in proposal.large],
-        "Doubts": [
-            {"Cause": each.cause, "Remedy": each.remedy, "Blocking": each.blocking} for each in proposal.doubts
-        ],
+        "Doubts": [{"Cause": each.cause, "Remedy": each.remedy, "Blocking": each.blocking} for each in proposal.doubts],
         "Blocked": proposal.blocked,
     }
 
