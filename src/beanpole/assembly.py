@@ -43,6 +43,7 @@ from beanpole.platforms.lock import Wheel
 from beanpole.platforms.names import Platforms
 from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
+from beanpole.reconcile.upkeep import Upkeep
 from beanpole.reconcile.watch import Watch
 from beanpole.services.beanpole.adopt import AdoptCalls
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
@@ -101,7 +102,8 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     servers = Servers(database, me.store)
     setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
     edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Posts(servers, setup).on)
-    fleet = Fleet(database, machine, ServerPlace(database, servers, blobs, setup))
+    place = ServerPlace(database, servers, blobs, setup)
+    fleet = Fleet(database, machine, place)
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
     registry = catalogue.load()
@@ -148,12 +150,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         audit=lambda call, outcome: _audit(database, call, outcome),
         on_error=_log_error,
     )
+    retention = Retention(control, objects)
     background = {
         "engine": engine.run,
         "keeping": Keeping(database, fleet, edge).run,
         "watch": Watch(control, fleet).run,
         "health": collector.run,
-        "retention": Retention(control, objects).run,
+        "retention": retention.run,
+        "upkeep": Upkeep(database, servers, setup, place, retention.needed).run,
     }
     return Assembly(gateway, balancer, edge, machine, servers, background)
 

@@ -247,3 +247,17 @@ async def frozen(home: BalancerHome, load: Load | None = None) -> AsyncIterator[
 
 async def _is(status: object, wanted: int) -> bool:
     return await status == wanted  # type: ignore[misc, no-any-return]
+
+
+def test_when_no_server_answers_its_checks_requests_are_tried_all_the_same() -> None:
+    """The one who asks may be too busy to hear answers: for all of them that would be an outage made by checks."""
+
+    async def run() -> None:
+        async with servers("1", "2") as (front, found):
+            missed = replace(PRESENT, path=presence_path("e-9"))  # which no proxy has
+            await front.put(Pool("e-1", (HOST,), tuple(each.endpoint for each in found), missed, proxies=True))
+            for each in found:
+                await front.until("e-1", each.endpoint, healthy=False)
+            assert [(await front.get())[0] for _ in range(4)] == [200] * 4
+
+    asyncio.run(run())

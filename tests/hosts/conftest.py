@@ -50,7 +50,7 @@ def servers(bed: Bed) -> list[Server]:
 
 @pytest.fixture
 def fleet() -> Iterator[ServersSite]:
-    """A control plane of the test's own, without servers yet. What it left on them goes with the next test's `servers`."""
+    """A control plane of the test's own, without servers yet. What it leaves there goes with the next `servers`."""
     made = ServersSite()
     try:
         made.start()

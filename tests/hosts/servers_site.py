@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from bed import Server
 from beanpole_site import Settings, Site, app, wait_for
+from bed import Server
 
 APP_PORT = 8080
 JOIN_LIMIT = 300.0
@@ -60,7 +60,9 @@ class ServersSite(Site):
 
     def shop(self, instances: int, version: str = "v1", **more: Any) -> dict[str, Any]:
         """The environment shop-dev with the probe application, one instance on each of so many servers."""
-        created = self.create(app("probe", version), instances=instances, settings=(*ONE_BY_ONE, *more.get("settings", ())))
+        created = self.create(
+            app("probe", version), instances=instances, settings=(*ONE_BY_ONE, *more.get("settings", ()))
+        )
         assert created["Outcome"] == "succeeded", (created, self.log())
         return created
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from bed import Server
 from beanpole_site import app
+from bed import Server
 from servers_site import AT_ONCE, ServersSite, counted
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -26,6 +26,9 @@ PONG_SECONDS = 3.0
 # Servers that have nobody for the pool get requests only when all are so. By default they get some as soon as more than
 # a third is; this says: not as long as 1 % is well.
 OVERPROVISIONING = 10_000
+# When no server at all answers its short checks, it is rather the one who asks that is too busy: requests go out as if
+# all were well. (Proxies answer by themselves when there is nobody behind them.)
+NOBODY_PERCENT = 1.0
 CONCURRENCY_LIMIT = 100_000  # connections, requests, retries of one pool: the applications' own limits come first
 
 _TYPE = "type.googleapis.com/envoy."
@@ -51,7 +54,7 @@ def cluster(pool: Pool) -> dict[str, Any]:
             # By default the first healthy result of a new endpoint reaches the workers a second late.
             "update_merge_window": "0s",
             # By default requests go to unhealthy endpoints, too, once half of them are.
-            "healthy_panic_threshold": {"value": 0},
+            "healthy_panic_threshold": {"value": NOBODY_PERCENT if pool.proxies else 0},
         },
         "circuit_breakers": {
             "thresholds": [

@@ -21,6 +21,7 @@ from pathlib import Path
 from beanpole import __version__
 
 PACKAGE = "beanpole_agent"  # inside the zip file, so that it cannot be taken for the installed package
+MARSHAL = 2  # of its format's versions, the last whose bytes do not depend on what else this process holds in memory
 UNCHECKED = (1).to_bytes(4, "little")  # of a bytecode file: by hash, and taken as it is (PEP 552)
 EPOCH = (1980, 1, 1, 0, 0, 0)  # time of all members: the earliest that a zip file can hold
 MAIN = """\
@@ -68,7 +69,7 @@ def _archive(sources: list[tuple[str, bytes]], version: str) -> bytes:
 def _compiled(name: str, source: bytes) -> bytes:
     """The module's bytecode file, which is not held against its source again: both are in the same archive."""
     code = compile(source, name, "exec", dont_inherit=True, optimize=0)
-    return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)
+    return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code, MARSHAL)
 
 
 def _write(path: Path, data: bytes) -> None:

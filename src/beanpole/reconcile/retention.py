@@ -71,8 +71,13 @@ class Retention:
         self._objects.sweep(time.time(), YOUNG)
         manifests, layers = self._needed()
         self._control.layers.prune(layers)
-        removed = self._sweep(manifests)
+        removed = self._sweep(self._named(manifests))
         log.info("clean-up done", blobs_removed=removed)
+
+    def needed(self) -> tuple[set[str], set[str]]:
+        """Digests of blobs, and keys of layers, that a version or a release one may go back to is made of."""
+        manifests, layers = self._needed()
+        return self._named(manifests), layers
 
     def _needed(self) -> tuple[set[str], set[str]]:
         """Manifests and layers of versions that exist and of releases that one may go back to."""
@@ -85,17 +90,21 @@ class Retention:
             ]
         return manifests | {content.manifest for content in contents}, {content.layer for content in contents}
 
-    def _sweep(self, manifests: set[str]) -> int:
-        """Remove blobs that nothing names; answers how many.
-
-        What a version names that came after `manifests` were read was stored or touched shortly before: it is young,
-        and `remove_older` looks at that again in the moment of removal.
-        """
+    def _named(self, manifests: set[str]) -> set[str]:
         blobs = self._control.blobs
         named = manifests | set(self._control.layers.blobs())
         for manifest in manifests:
             if blobs.has(manifest):
                 named |= set(_files(Manifest.from_json(blobs.path(manifest).read_text())))
+        return named
+
+    def _sweep(self, named: set[str]) -> int:
+        """Remove blobs that nothing names; answers how many.
+
+        What a version names that came after the manifests were read was stored or touched shortly before: it is young,
+        and `remove_older` looks at that again in the moment of removal.
+        """
+        blobs = self._control.blobs
         removed = 0
         now = time.time()
         for digest, age in blobs.listed(now):

@@ -160,15 +160,15 @@ class ServerPlace:
         return layout.layer(self.kind(instance_id, python).layer(key))
 
     async def prune(self, host_id: str, blobs: Iterable[str], layers: Iterable[str]) -> int:
-        """Removes from a server all blobs and layers but these, and programs that nobody starts; how many there were.
-
-        What came there within the last hour stays in any case.
-        """
+        """Removes from a server all blobs but these, all layers but those of these keys (of any kind of machine), and
+        programs that nobody starts; how many there were. What came there within the last hour stays in any case."""
         server = self._servers.server(host_id)
         with agent_errors(server):
             async with server.preparing, server.sending:
                 told = done(server.name, await server.script("listing", str(YOUNG), limit=LOOK_LIMIT))
-                keep = {"blob": {*blobs, *self._young(host_id)}, "layer": set(layers)}
+                keys = set(layers)
+                of_keys = {name for kind, name in told if kind == "layer" and name.partition("-")[0] in keys}
+                keep = {"blob": {*blobs, *self._young(host_id)}, "layer": of_keys}
                 if server.machine is not None:
                     keep["binary"] = self._setup.binaries(server.machine)
                 gone = [
