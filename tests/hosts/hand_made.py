@@ -26,7 +26,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/late":
             time.sleep(0.03)
         body = f"{VERSION} {os.environ.get('GREETING', '')}\n".encode()
-        self.send_response(200)
+        self.send_response(404 if "404" in self.path else 200)
         self.send_header("X-App-Version", VERSION)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

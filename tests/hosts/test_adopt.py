@@ -19,7 +19,7 @@ from servers_site import ServersSite
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LOAD = Path(__file__).parents[2] / "tools" / "load.py"
 NAME = "pettracker-ml"
-SECRET = "hunter2-very-secret"  # noqa: S105
+SECRET = "hunter2-very-secret"
 
 
 @pytest.fixture
@@ -98,6 +98,42 @@ def test_nothing_is_lost_from_the_hand_made_service_to_the_first_deployment_and_
     assert bed.exec("host1", "systemctl", "is-active", UNIT).strip() == "active"
 
 
+def test_a_service_that_cannot_be_proven_serves_on_and_a_second_server_joins_with_the_same_code_only(
+    bed: Bed, made: Server, servers: list[Server], fleet: ServersSite, tmp_path: Path
+) -> None:
+    fleet.add(servers[:2])
+    adopt = ("adopt", "host1", "--unit", UNIT, "--yes")
+    with load(made, tmp_path) as report:
+        failed = beanpole(fleet, *adopt, "--health-path", "/nowhere-404")
+        assert failed.returncode == 1, failed
+        assert "could not be proven on host1; pettracker-ml.service serves as before" in failed.stderr
+        # The agent that shares the port is killed: the next one goes on.
+        bed.exec("host1", "systemctl", "kill", "--signal=KILL", "beanpole-agent-proxy.service")
+        gone = fleet.client().terminate_environment(EnvironmentName=NAME)
+        fleet.ended(request_id=gone["ResponseMetadata"]["RequestId"])
+        assert bed.exec("host1", "systemctl", "is-active", UNIT).strip() == "active"
+        done = beanpole(fleet, *adopt)
+        assert done.returncode == 0, (done, fleet.log())
+    assert report["failed"] == 0, report["failures"][:10]
+
+    hand_made.make(bed, "host2")
+    try:
+        bed.exec("host2", "tee", "-a", f"{hand_made.FOLDER}/server.py", text="# patched at night\n")
+        other = beanpole(fleet, "adopt", "host2", "--unit", UNIT, "--yes")
+        assert other.returncode == 1, other
+        assert "host2 runs other code than pettracker-ml" in other.stderr
+        assert "server.py differs" in other.stderr
+        bed.exec("host2", "tee", f"{hand_made.FOLDER}/server.py", text=hand_made.SERVER)
+        with load(servers[1], tmp_path) as report:
+            joined = beanpole(fleet, "adopt", "host2", "--unit", UNIT, "--yes")
+            assert joined.returncode == 0, (joined, fleet.log())
+        assert report["failed"] == 0, report["failures"][:10]
+        assert bed.exec("host2", "systemctl", "is-active", UNIT, check=False).strip() == "inactive"
+        assert {len(fleet.hosts()[name]["Instances"]) for name in ("host1", "host2")} == {1}
+    finally:
+        hand_made.unmake(bed, "host2")
+
+
 def test_an_environment_that_is_ejected_serves_on_without_beanpole_and_after_a_boot(
     bed: Bed, made: Server, fleet: ServersSite, tmp_path: Path
 ) -> None:
@@ -115,5 +151,6 @@ def test_an_environment_that_is_ejected_serves_on_without_beanpole_and_after_a_b
     answer = subprocess.run(
         [*words, f"http://{made.address}:{PORT}/"], capture_output=True, text=True, timeout=120, check=False
     )
-    assert answer.stdout == "hand good day\n", answer
+    units = ("systemctl", "status", "--no-pager", "--full", "beanpole-*")
+    assert answer.stdout == "hand good day\n", (answer.stderr, bed.exec("host1", *units, check=False))
     assert "beanpole-agent" not in bed.exec("host1", "systemctl", "list-units", "--all", "--plain", "--no-legend")

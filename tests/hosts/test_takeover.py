@@ -11,15 +11,15 @@ import hand_made
 import pytest
 from bed import Bed, Server
 from hand_made import PORT, UNIT
-from load import Load, Report, Settings
 from outfit import Outfit, Running
 
 from beanpole.balancer.bootstrap import bootstrap
 from beanpole.balancer.pool import Edge, Endpoint, Health, Pool
 from beanpole.balancer.snapshot import snapshot
 from beanpole.fleet.agent_client import AgentClient, AgentRefused
+from load import Load, Report, Settings
 
-LISTEN = {"address": "0.0.0.0", "port": PORT}  # noqa: S104
+LISTEN = {"address": "0.0.0.0", "port": PORT}
 BEHIND = 20001
 
 
@@ -43,7 +43,7 @@ async def serving(running: Running) -> AgentClient:
     client = await running.setup.proxy_agent(server)
     shared = await client.call("PUT", "/takeover", {"unit": UNIT, "listen": LISTEN})
     assert shared["state"] == "sharing"
-    edge = Edge("0.0.0.0", PORT, None, inner=True)  # noqa: S104
+    edge = Edge("0.0.0.0", PORT, None, inner=True)
     pool = Pool("e-1", ("*",), (Endpoint("127.0.0.1", BEHIND),), Health(interval=1.0))
     path = running.setup.envoy_path(server)
     setup = {"binary": path, "bootstrap": bootstrap(), "listen": LISTEN}
@@ -55,7 +55,7 @@ async def serving(running: Running) -> AgentClient:
 async def switched(client: AgentClient, seconds: float) -> dict[str, Any]:
     await client.call("POST", "/takeover/switch", {"seconds": seconds})
     async with asyncio.timeout(60):
-        while (seen := await client.call("GET", "/takeover"))["state"] != "done":
+        while (seen := await client.call("GET", "/takeover"))["state"] != "done":  # noqa: ASYNC110 (it is elsewhere)
             await asyncio.sleep(0.05)
     found: dict[str, Any] = seen["result"]
     return found

@@ -62,7 +62,8 @@ def told(**more: list[str]) -> list[list[str]]:
 def unit(**more: Any) -> Unit:
     given: dict[str, Any] = {
         "name": "shop.service", "path": "", "text": "", "state": "active", "enabled": True, "user": "admin",
-        "folder": FOLDER, "command": ("/usr/bin/python3", "server.py", "8080"), "listening": (Listening("0.0.0.0", 8080),),
+        "folder": FOLDER, "command": ("/usr/bin/python3", "server.py", "8080"),
+        "listening": (Listening("0.0.0.0", 8080),),
         "python": Python("/usr/bin/python3", (3, 11, 2), "/usr", virtual=False),
     }  # fmt: skip
     return Unit(**given | more)

@@ -70,15 +70,19 @@ class Steering:
         if self._socket is not None:
             os.fchown(self._socket.fileno(), uid, -1)
 
+    def leave(self) -> None:
+        """The group goes on as it is led now; who joined last gets our place in it."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._take()
+            self._socket.close()
+            self._socket = None
+
     def stop(self) -> None:
         """To be called when the old process has closed its sockets, or has ended."""
-        if self._socket is None:
-            return
-        asyncio.get_running_loop().remove_reader(self._socket)
-        _filter(self._socket, NOBODY)
-        self._take()
-        self._socket.close()
-        self._socket = None
+        if self._socket is not None:
+            _filter(self._socket, NOBODY)
+        self.leave()
 
     def _take(self) -> None:
         """Connections that came to our socket before the filter was set are passed on by hand."""

@@ -181,8 +181,14 @@ class Takeover:
             return
         result: Dict[str, Any] = {"waited": 0.0, "kept": 0, "cut": 0, "queued": 0}
         if self._steering is not None and self._relays is not None:
-            # The unit's sockets were there first, then came ours, which steers, and then those of Envoy.
-            self._steering.turn(len(self._borrowed) + 1)
+            # Ours joined before those of Envoy, or after them when an earlier agent had shared the port. It leaves, so
+            # that they follow on the unit's, and another one joins at the end.
+            self._steering.leave()
+            self._steering = Steering(record.port, len(self._borrowed))
+            if not self._steering.start():
+                self._events.add("ERROR", f"port {record.number} cannot be switched now; {record.unit} keeps it")
+                self._save(Record(**{**vars(record), "state": SHARING}))
+                return
             end = UnitEnd(self._systemd, self._kernel, record.unit, record.number, self._borrowed, self._relays)
             result.update(await end.run(seconds))
         else:

@@ -170,6 +170,15 @@ def _doubts(unit: Unit, port: int) -> list[Doubt]:
         found.append(
             Doubt(f"{unit.name} does not listen on port {port}; it listens on {have}.", "Choose --port.", True)
         )
+    bound = sorted({each.address for each in unit.listening if each.port == port} - {"0.0.0.0"})  # noqa: S104
+    if bound:
+        found.append(
+            Doubt(
+                f"{unit.name} listens on {', '.join(bound)}, and a server's proxy takes requests on 0.0.0.0 alone.",
+                "Let it listen there, if nobody but those who shall can reach the port.",
+                True,
+            )
+        )
     others = sorted({each.port for each in unit.listening} - {port})
     if others:
         ports = ", ".join(map(str, others))
