@@ -108,7 +108,7 @@ def test_a_service_that_cannot_be_proven_serves_on_and_a_second_server_joins_wit
         assert failed.returncode == 1, failed
         assert "could not be proven on host1; pettracker-ml.service serves as before" in failed.stderr
         # The agent that shares the port is killed: the next one goes on.
-        bed.exec("host1", "systemctl", "kill", "--signal=KILL", "beanpole-agent-proxy.service")
+        bed.exec("host1", "systemctl", "kill", "--kill-whom=main", "--signal=KILL", "beanpole-agent-proxy.service")
         gone = fleet.client().terminate_environment(EnvironmentName=NAME)
         fleet.ended(request_id=gone["ResponseMetadata"]["RequestId"])
         assert bed.exec("host1", "systemctl", "is-active", UNIT).strip() == "active"

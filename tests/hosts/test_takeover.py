@@ -16,7 +16,7 @@ from outfit import Outfit, Running
 from beanpole.balancer.bootstrap import bootstrap
 from beanpole.balancer.pool import Edge, Endpoint, Health, Pool
 from beanpole.balancer.snapshot import snapshot
-from beanpole.fleet.agent_client import AgentClient, AgentRefused
+from beanpole.fleet.agent_client import AgentClient, AgentError, AgentRefused
 from load import Load, Report, Settings
 
 LISTEN = {"address": "0.0.0.0", "port": PORT}
@@ -45,11 +45,14 @@ async def serving(running: Running) -> AgentClient:
     assert shared["state"] == "sharing"
     edge = Edge("0.0.0.0", PORT, None, inner=True)
     pool = Pool("e-1", ("*",), (Endpoint("127.0.0.1", BEHIND),), Health(interval=1.0))
-    path = running.setup.envoy_path(server)
-    setup = {"binary": path, "bootstrap": bootstrap(), "listen": LISTEN}
-    await client.call("PUT", "/envoy", setup, timeout=60)
+    await client.call("PUT", "/envoy", await setup(running), timeout=60)
     await client.call("PUT", "/snapshot", snapshot([pool], 1, edge).request(running.servers._store), timeout=60)
     return client
+
+
+async def setup(running: Running) -> dict[str, Any]:
+    path = running.setup.envoy_path(running.server("host1"))
+    return {"binary": path, "bootstrap": bootstrap(), "listen": LISTEN}
 
 
 async def switched(client: AgentClient, seconds: float) -> dict[str, Any]:
@@ -88,6 +91,46 @@ def test_a_service_under_load_hands_its_port_over(
     assert bed.exec("host1", "systemctl", "is-active", UNIT, check=False).strip() == "inactive"
     assert bed.exec("host1", "systemctl", "is-enabled", UNIT, check=False).strip() == "disabled"
     assert bed.exec("host1", "cat", f"/etc/systemd/system/{UNIT}") == hand_made.TEXT
+
+
+@pytest.mark.parametrize("whom", ["main", "all"])
+def test_an_agent_that_is_killed_while_it_shares_goes_on(
+    bed: Bed, servers: list[Server], outfit: Outfit, whom: str
+) -> None:
+    start_new(bed)
+    settings = Settings(PORT, servers[0].address, rate=100, keep_alive=0.7)
+
+    async def work(running: Running) -> Report:
+        async with Load(settings) as load:
+            client = await serving(running)
+            words = ("systemctl", "kill", f"--kill-whom={whom}", "--signal=KILL", "beanpole-agent-proxy.service")
+            await asyncio.to_thread(bed.exec, "host1", *words)
+            async with asyncio.timeout(60):
+                while not await answers(client):
+                    await asyncio.sleep(0.1)
+            events = (await client.call("GET", "/events"))["events"]
+            assert (await client.call("GET", "/takeover"))["state"] == "sharing", events
+            await client.call("PUT", "/envoy", await setup(running), timeout=60)
+            await load.more(100)
+            assert set(load.report().versions) == {"hand"}
+            await switched(client, 20)
+            await load.more(200)
+        return load.report()
+
+    try:
+        report = outfit.run(work)
+    finally:
+        bed.exec("host1", "systemctl", "stop", "new-version", check=False)
+    assert report.failed == 0, report.failures
+    assert report.versions["new"].count > 100
+
+
+async def answers(client: AgentClient) -> bool:
+    try:
+        await client.hello()
+    except AgentError:
+        return False
+    return True
 
 
 def test_a_port_that_the_unit_does_not_have_is_refused(bed: Bed, servers: list[Server], outfit: Outfit) -> None:

@@ -31,6 +31,7 @@ from .systemd import Systemd
 from .unit_end import UnitEnd
 
 SHARING, SWITCHING, DONE, RETURNING, BACK = "sharing", "switching", "done", "returning", "back"
+RESUMED_SECONDS = 60.0  # for the unit's requests, when an earlier agent had begun to wait for them
 GAP = "Allow a short gap: then the unit is stopped first, and Envoy listens a moment later."
 
 
@@ -79,7 +80,7 @@ class Takeover:
         except HttpError as error:  # the unit has ended meanwhile: nobody shares with us
             self._events.add("WARN", f"port {self._record.number} is not shared with {self._record.unit}: {error}")
         if self._record.state == SWITCHING:
-            self._begin()
+            self._begin(RESUMED_SECONDS)
 
     def shares(self, port: Port) -> bool:
         """Whether Envoy may listen there although somebody else does."""
@@ -100,7 +101,7 @@ class Takeover:
         """Begins: Envoy gets every new connection; the unit has so long until it ends with requests open."""
         if self._record is None:
             raise HttpError(409, "no port is shared with a unit")
-        if self._record.state == SHARING:
+        if self._record.state in (SHARING, SWITCHING) and (self._task is None or self._task.done()):
             self._save(Record(**{**vars(self._record), "state": SWITCHING}))
             self._begin(seconds)
         return self.view()
@@ -172,8 +173,16 @@ class Takeover:
             raise
         self._borrowed, self._steering, self._relays = found, steering, Relays(port.connect)
 
-    def _begin(self, seconds: float = 0.0) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._switch(seconds))
+    def _begin(self, seconds: float) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._try_switch(seconds))
+
+    async def _try_switch(self, seconds: float) -> None:
+        """What goes wrong is told; Envoy has the new connections by then, and whoever asks again has it tried again."""
+        try:
+            await self._switch(seconds)
+        except (JobFailure, OSError) as error:
+            unit = self._record.unit if self._record else "the unit"
+            self._events.add("ERROR", f"{unit} was not ended, and finishes what it has: {error}")
 
     async def _switch(self, seconds: float) -> None:
         record = self._record

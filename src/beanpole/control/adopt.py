@@ -110,10 +110,12 @@ class Adoptions:
 
     async def begin(self, by: By, wanted: Wanted) -> Proposal:
         """It is under way when this returns; `task` says how far."""
+        proposal = await self.plan(wanted)
         running = self._tasks.get(wanted.host)
         if running is not None and running.under_way:
-            raise errors.invalid(f"Host {wanted.host} is adopting {running.wanted.unit if running.wanted else ''} now.")
-        proposal = await self.plan(wanted)
+            if running.wanted == wanted:  # clients repeat calls whose answer did not come
+                return proposal
+            raise errors.invalid(f"Host {wanted.host} is adopting a unit at this moment. Wait until that has ended.")
         stopping = next((doubt for doubt in proposal.doubts if doubt.blocking), None)
         if stopping is not None:
             raise errors.invalid(f"{stopping.cause} {stopping.remedy}")

@@ -152,7 +152,7 @@ def _word(word: str, before: str, port: int) -> tuple[str, bool]:
         return f'{match["option"] or ""}"{host}$PORT"', True
     if before in ("--host", "-h", "-H") and re.fullmatch(_LOCAL, word):
         return f'"{ADDRESS}"', False
-    if (host := re.fullmatch(rf"--host=(?:{_LOCAL})", word)) is not None:
+    if re.fullmatch(rf"--host=(?:{_LOCAL})", word):
         return f'--host="{ADDRESS}"', False
     if re.search(r"\$\{?[A-Za-z_]", word):  # systemd replaces variables as a shell does
         return '"' + re.sub(r'(["\\`])', r"\\\1", word) + '"', False
