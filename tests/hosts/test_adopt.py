@@ -147,7 +147,7 @@ def test_an_environment_that_is_ejected_serves_on_without_beanpole_and_after_a_b
     fleet.stop()
     bed.kill("host1")
     bed.start("host1")
-    words = ["curl", "-sS", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--retry-all-errors", "-f"]
+    words = ["curl", "-sS", "--retry", "60", "--retry-connrefused", "--retry-delay", "1", "--retry-all-errors", "-f"]
     answer = subprocess.run(
         [*words, f"http://{made.address}:{PORT}/"], capture_output=True, text=True, timeout=120, check=False
     )

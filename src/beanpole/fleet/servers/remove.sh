@@ -121,6 +121,8 @@ keep_proxy() {
 [Unit]
 Description=Proxy that Beanpole left here
 After=network.target
+# Nobody is there to start it again if it gave up.
+StartLimitIntervalSec=0
 
 [Service]
 WorkingDirectory=$kept
