@@ -125,6 +125,7 @@ class BalancerRole:
         if not isinstance(binary, str) or not isinstance(bootstrap, str):
             raise HttpError(400, "binary must be a path and bootstrap the text of a JSON document")
         port = Port.of(body.get("listen"))
+        self._takeover.refuse_envoy(port)
         async with self._guard:
             return Response.of(await self._proxy.ensure(Setup.of(binary, bootstrap), port, self._takeover.shares(port)))
 

@@ -86,6 +86,12 @@ class Takeover:
         """Whether Envoy may listen there although somebody else does."""
         return bool(self._borrowed) and self._record is not None and self._record.port == port
 
+    def refuse_envoy(self, port: Port) -> None:
+        """HttpError 409 when the port goes back, or went back, to its unit: no Envoy of ours belongs there any more."""
+        record = self._record
+        if record is not None and record.state in (RETURNING, BACK) and record.port == port:
+            raise HttpError(409, f"port {port.number} was given back to {record.unit}")
+
     async def share(self, unit: str, port: Port) -> Dict[str, Any]:
         """Envoy may listen beside that unit when this returns, and gets nothing yet. HttpError 409 with the reason."""
         before = self._record

@@ -17,7 +17,7 @@ from beanpole.control.context import the_environment
 from beanpole.control.hosts import Task
 from beanpole.fleet.agent_client import AgentError, AgentRefused
 from beanpole.fleet.servers import layout, removal
-from beanpole.fleet.servers.failure import SetupFailed
+from beanpole.fleet.servers.failure import ConnectionFailed, SetupFailed
 from beanpole.store import environments, hosts, instances
 
 if TYPE_CHECKING:
@@ -113,14 +113,21 @@ class Ejections:
             for server in servers:  # one after the other: the others serve when one cannot go back
                 task.gap = max(task.gap, await _given_back(server))
         task.progress("leaving the servers")
-        for server in servers:
-            # The agents first: what they still hear would take the routes away from an Envoy that goes on.
-            await (removal.purge(server) if to_unit else removal.leave(server))
+        # Forgotten first: who is known is made ready again, and told what it shall serve, by every part of ours.
         await asyncio.to_thread(self._forget, by, there, ids)
-        for host in there:
-            await self._servers.forget(host.id)
-        self._control.wake()
         await self._control.edge.apply()
+        self._control.wake()
+        try:
+            for server in servers:
+                async with server.preparing:
+                    await (removal.purge(server) if to_unit else removal.leave(server))
+        except (SetupFailed, ConnectionFailed) as failure:
+            words = "sudo systemctl disable --now 'beanpole-agent-*'"
+            remedy = f"Its applications run. On that server: {words}. {failure.remedy}"
+            raise SetupFailed(f"forgotten, but not left in order: {failure}", remedy) from failure
+        finally:
+            for host in there:
+                await self._servers.forget(host.id)
 
     def _forget(self, by: By, there: list[Host], ids: set[str]) -> None:
         """In one moment, so that nobody replaces what is gone."""
