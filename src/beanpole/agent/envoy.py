@@ -127,7 +127,9 @@ class BalancerRole:
         port = Port.of(body.get("listen"))
         self._takeover.refuse_envoy(port)
         async with self._guard:
-            return Response.of(await self._proxy.ensure(Setup.of(binary, bootstrap), port, self._takeover.shares(port)))
+            return Response.of(
+                await self._proxy.ensure(Setup.of(binary, bootstrap), port, await self._takeover.ready_for(port))
+            )
 
     async def replace_envoy(self, request: Request) -> Response:
         """Another process takes over, no request is lost → as PUT /envoy. 409 when it cannot; the old one serves on."""
