@@ -106,7 +106,7 @@ def test_an_agent_that_is_killed_while_it_shares_goes_on(
             words = ("systemctl", "kill", f"--kill-whom={whom}", "--signal=KILL", "beanpole-agent-proxy.service")
             await asyncio.to_thread(bed.exec, "host1", *words)
             async with asyncio.timeout(60):
-                while not await answers(client):
+                while not await answers(client):  # noqa: ASYNC110 (nobody tells)
                     await asyncio.sleep(0.1)
             events = (await client.call("GET", "/events"))["events"]
             assert (await client.call("GET", "/takeover"))["state"] == "sharing", events
