@@ -107,7 +107,7 @@ def test_a_proposal_of_a_gunicorn() -> None:
     assert made.requirements == "flask==3.0.0\ngunicorn==22.0.0\n"
     assert made.shown()["SECRET_KEY"] == MASK
     assert made.properties["SECRET_KEY"] == "s3"
-    assert {"venv", "env-old", ".git", "__pycache__"} <= set(made.left_out)
+    assert {"venv", "env-old", ".git", "__pycache__", "./.env"} <= set(made.left_out)
     assert not made.blocked
     assert any("ExecStartPre" in doubt.cause for doubt in made.doubts)
 

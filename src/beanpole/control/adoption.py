@@ -116,7 +116,7 @@ def propose(unit: Unit, port: int, application: str | None, environment: str | N
         procfile=procfile,
         properties={name: value for name, value in unit.variables.items() if name not in _SYSTEM},
         requirements=requirements,
-        left_out=(*LEFT_OUT, *_venvs(unit)),
+        left_out=(*LEFT_OUT, *_venvs(unit), *_secret_files(unit)),
         large=tuple(sorted(unit.large.items())),
         doubts=tuple(doubts),
         python=".".join(map(str, unit.python.version)) if unit.python is not None else None,
@@ -236,3 +236,8 @@ def _frozen(unit: Unit) -> str | None:
 
 def _venvs(unit: Unit) -> list[str]:
     return [name for name, kind in unit.entries.items() if kind == "venv" and name not in LEFT_OUT]
+
+
+def _secret_files(unit: Unit) -> list[str]:
+    """What variables came from: they are properties now, which are encrypted, and no bundle shall have them."""
+    return [f".{path.removeprefix(unit.folder)}" for path in unit.files if path.startswith(f"{unit.folder}/")]

@@ -62,6 +62,8 @@ class Unit:
     folder: str
     command: tuple[str, ...]
     variables: dict[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    """Paths of the files that variables came from."""
     listening: tuple[Listening, ...] = ()
     entries: dict[str, str] = field(default_factory=dict)
     large: dict[str, int] = field(default_factory=dict)
@@ -100,6 +102,7 @@ def parse(name: str, told: Iterable[list[str]]) -> Unit:
         folder=shown.get("WorkingDirectory", "").lstrip("!-").rstrip("/"),
         command=_command(text, name),
         variables=variables,
+        files=tuple(_unpacked(words[0]) for words in of.get("variables", []) if words),
         listening=_listening(_first(of, "listening"), pids),
         entries={_unpacked(words[1]): words[0] for words in of.get("entry", []) if len(words) > 1},
         large={_unpacked(words[1]): int(words[0]) for words in of.get("large", []) if len(words) > 1},
