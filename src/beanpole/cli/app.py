@@ -9,8 +9,10 @@ import typer
 
 from beanpole import __version__
 from beanpole.cli.abort import abort
+from beanpole.cli.adopt import adopt
 from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
+from beanpole.cli.eject import eject
 from beanpole.cli.env import env
 from beanpole.cli.events import events
 from beanpole.cli.history import history
@@ -45,6 +47,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "terminate": terminate,
     "env": env,
     "ssh": ssh,
+    "adopt": adopt,
+    "eject": eject,
 }
 
 RAW = {"ignore_unknown_options": True, "help_option_names": []}

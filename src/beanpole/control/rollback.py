@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from beanpole.control import compose, errors, settings, submit
+from beanpole.control.adoption import ADOPTED
 from beanpole.control.context import By, Control, the_environment
 from beanpole.operations.brought import brought
 from beanpole.operations.difference import Difference, differences
@@ -151,8 +152,11 @@ def _last(
         former = brought(db, control.registry, environment.id, release.number)
         if former is not None and health_check(former.settings) != health_check(current.settings):
             return release.number
+    adopted = any((each.version_label or "").startswith(ADOPTED) for each in environments.releases(db, environment.id))
+    before = f" `beanpole eject {environment.name} --to-unit` gives its port back to the service of before."
     raise errors.invalid(
         f"Environment named {environment.name} has no earlier release that passed and differs from what is running."
+        + (before if adopted else "")
     )
 
 

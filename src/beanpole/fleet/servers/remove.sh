@@ -132,6 +132,8 @@ keep_balancer() {
 [Unit]
 Description=Balancer that Beanpole left here ($1)
 After=network.target
+# Nobody is there to start it again if it gave up.
+StartLimitIntervalSec=0
 
 [Service]
 WorkingDirectory=$kept
