@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from breakdown import Breakdown, breakdown
 from figure import Figure, median
@@ -114,7 +114,7 @@ class Case:
             goal = f"{self.most_bytes:,}: changed + 64 KB" if self.most_bytes else ""
             most = [max(each.sent) for each in runs]
             found.append(
-                median(f"{key}.sent", "sent to the server that got most", most, "bytes", most=self.most_bytes, goal=goal)
+                median(f"{key}.sent", "sent to the server with most", most, "bytes", most=self.most_bytes, goal=goal)
             )
         if self.load.requests:
             unit = f"of {self.load.requests:,}"

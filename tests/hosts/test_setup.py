@@ -277,7 +277,7 @@ def forget(outfit: Outfit, instance_id: str) -> None:
 
 def test_an_agent_that_is_just_starting_is_not_started_again(bed: Bed, servers: list[Server], outfit: Outfit) -> None:
     """On a busy server it takes seconds until it says which program it is."""
-    outfit.run(lambda running: running.setup.proxy_agent(running.server("host1")))
+    outfit.run(lambda running: running.setup.balancer_agent(running.server("host1")))
     bed.exec("host1", "rm", f"{layout.home(layout.PROXY)}/agent.json")
     pid = main_pid(bed, layout.PROXY)
     outfit.run(lambda running: running.setup.install(running.server("host1")))

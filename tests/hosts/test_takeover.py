@@ -40,7 +40,7 @@ async def serving(running: Running) -> AgentClient:
     """Envoy serves the other version beside the service, and has yet to get its first request."""
     server = running.server("host1")
     await running.setup.install(server)
-    client = await running.setup.proxy_agent(server)
+    client = await running.setup.balancer_agent(server)
     shared = await client.call("PUT", "/takeover", {"unit": UNIT, "listen": LISTEN})
     assert shared["state"] == "sharing"
     edge = Edge("0.0.0.0", PORT, None, inner=True)
@@ -136,7 +136,7 @@ async def answers(client: AgentClient) -> bool:
 def test_a_port_that_the_unit_does_not_have_is_refused(bed: Bed, servers: list[Server], outfit: Outfit) -> None:
     async def work(running: Running) -> str:
         await running.setup.install(running.server("host1"))
-        client = await running.setup.proxy_agent(running.server("host1"))
+        client = await running.setup.balancer_agent(running.server("host1"))
         with pytest.raises(AgentRefused) as caught:
             await client.call("PUT", "/takeover", {"unit": UNIT, "listen": {**LISTEN, "port": 8081}})
         return caught.value.message

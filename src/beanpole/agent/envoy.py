@@ -158,20 +158,15 @@ class BalancerRole:
 
     async def switch_takeover(self, request: Request) -> Response:
         """{"seconds": until the unit ends with requests open} → as GET; it goes on by itself."""
-        seconds = request.json().get("seconds")
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= 3600:
-            raise HttpError(400, "seconds must be a number from 0 to 3600")
+        seconds = _seconds(request.json(), "seconds")
         if not (await self._proxy.live()).process.alive:
             raise HttpError(409, "Envoy does not serve")
-        return Response.of(self._takeover.switch(float(seconds)))
+        return Response.of(self._takeover.switch(seconds))
 
     async def give_back(self, request: Request) -> Response:
         """{"start", "drain": seconds} → as GET, whose state is "back" at the end, or "done" with a problem."""
         body = request.json()
-        times = [body.get("start"), body.get("drain")]
-        if not all(isinstance(each, (int, float)) and 0 <= each <= 3600 for each in times):
-            raise HttpError(400, "start and drain must be numbers from 0 to 3600")
-        return Response.of(self._takeover.back(self._proxy, float(times[0]), float(times[1])))
+        return Response.of(self._takeover.back(self._proxy, _seconds(body, "start"), _seconds(body, "drain")))
 
     async def delete_takeover(self, request: Request) -> Response:
         """Nothing is shared any more. Envoy must have left the port before."""
@@ -218,3 +213,11 @@ def _state(health: Dict[str, Any]) -> Dict[str, Any]:
     draining = health.get("eds_health_status") == "DRAINING"
     healthy = not any(value for name, value in health.items() if name.startswith(("failed_", "pending_")))
     return {"healthy": healthy, "state": "draining" if draining else "serving"}
+
+
+def _seconds(body: Dict[str, Any], name: str) -> float:
+    """HttpError 400 unless it is a number from 0 to 3600."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 3600:
+        raise HttpError(400, f"{name} must be a number from 0 to 3600")
+    return float(value)

@@ -146,7 +146,7 @@ class Adoptions:
         else:
             await self._share(server, proposal)
         task.progress("handing the port over")
-        return await _switched(await self._setup.proxy_agent(server))
+        return await _switched(await self._setup.balancer_agent(server))
 
     # -- the version ------------------------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ class Adoptions:
 
     async def _share(self, server: Server, proposal: Proposal) -> None:
         await self._setup.install(server)
-        agent = await self._setup.proxy_agent(server)
+        agent = await self._setup.balancer_agent(server)
         listen = {"address": "0.0.0.0", "port": proposal.port}  # noqa: S104
         try:
             await agent.call("PUT", "/takeover", {"unit": proposal.unit, "listen": listen}, timeout=SHARE_LIMIT)
