@@ -168,7 +168,7 @@ class BalancerRole:
     async def give_back(self, request: Request) -> Response:
         """{"start", "drain": seconds} → as GET, whose state is "back" at the end, or "done" with a problem."""
         body = request.json()
-        times = [body.get("start"), body.get("drain")]
+        times: List[Any] = [body.get("start"), body.get("drain")]
         if not all(isinstance(each, (int, float)) and 0 <= each <= 3600 for each in times):
             raise HttpError(400, "start and drain must be numbers from 0 to 3600")
         return Response.of(self._takeover.back(self._proxy, float(times[0]), float(times[1])))
