@@ -11,12 +11,13 @@ import ctypes
 import errno
 import fcntl
 import os
+import resource
 import socket
 import struct
 import termios
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Set, Tuple
 
 PIDFD_GETFD = 438  # the number of the system call, the same on every architecture
 LISTENING, OPEN = ("0A",), ("01", "08")  # states in /proc/net/tcp: LISTEN; ESTABLISHED and CLOSE_WAIT
@@ -76,7 +77,24 @@ def borrow(pids: Iterable[int], port: int, states: Tuple[str, ...], known: Itera
     OSError (ENOSYS, EPERM) where the kernel or a sandbox does not give them.
     """
     found: Dict[str, Borrowed] = {}
-    seen = set(known)
+    try:
+        _collect(found, pids, port, states, set(known))
+    except BaseException:
+        for each in found.values():
+            each.socket.close()
+        raise
+    return list(found.values())
+
+
+def allow_many() -> None:
+    """This process may have as many descriptors as the system allows: a busy service has thousands of connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _collect(
+    found: Dict[str, Borrowed], pids: Iterable[int], port: int, states: Tuple[str, ...], seen: Set[str]
+) -> None:
     for pid in pids:
         wanted = None
         for descriptor, inode in _descriptors(pid):
@@ -85,7 +103,6 @@ def borrow(pids: Iterable[int], port: int, states: Tuple[str, ...], known: Itera
             if inode in wanted and inode not in found and inode not in seen:
                 with contextlib.suppress(ProcessLookupError):
                     found[inode] = Borrowed(pid, descriptor, inode, _duplicate(pid, descriptor))
-    return list(found.values())
 
 
 def _duplicate(pid: int, descriptor: int) -> socket.socket:

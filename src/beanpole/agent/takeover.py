@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Optional
 
 from . import durable
 from .admin import AdminError
-from .borrowed import LISTENING, OPEN, Borrowed, borrow
+from .borrowed import LISTENING, OPEN, Borrowed, allow_many, borrow
 from .events import EventLog
 from .failure import JobFailure
 from .giving_back import GivingBack, NotGivenBack
@@ -171,6 +171,7 @@ class Takeover:
         pids = await self._systemd.pids(record.unit)
         if not pids:
             raise HttpError(409, f"no process of {record.unit} runs")
+        allow_many()
         found: List[Borrowed] = []
         try:
             found = borrow(pids, port.number, LISTENING)
