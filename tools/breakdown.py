@@ -45,7 +45,9 @@ class Breakdown:
         return sum(each.own or 0.0 for each in self.parts if each.kind == kind)
 
     def table(self) -> str:
-        rows = [(each.step, each.seconds, f"of it {each.own:.2f} s by itself" if each.own else "") for each in self.parts]
+        rows = [
+            (each.step, each.seconds, f"of it {each.own:.2f} s by itself" if each.own else "") for each in self.parts
+        ]
         rows += [("claiming and closing", self.between, ""), ("all", self.seconds, "")]
         return "\n".join(f"  {step:<24}{seconds:7.2f} s  {words}".rstrip() for step, seconds, words in rows)
 
