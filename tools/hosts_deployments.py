@@ -116,9 +116,7 @@ class Case:
             goal = f"{self.most_bytes:,}: changed + 64 KB" if self.most_bytes else ""
             most = [max(each.sent) for each in runs]
             found.append(
-                median(
-                    f"{key}.sent", "sent to the server that got most", most, "bytes", most=self.most_bytes, goal=goal
-                )
+                median(f"{key}.sent", "sent to the server with most", most, "bytes", most=self.most_bytes, goal=goal)
             )
         if self.load.requests:
             unit = f"of {self.load.requests:,}"

@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from beanpole.fleet.edge import EdgeProxy, Listen
 from structlog.testing import capture_logs
 
 from beanpole.balancer.pool import Health
+from beanpole.fleet.balancers import Balancers
+from beanpole.fleet.edges import Listen
+from beanpole.fleet.proxy import Post
 from beanpole.store import environments, instances
 from beanpole.store.database import Database
 from beanpole.store.environments import Environment
@@ -35,16 +37,21 @@ def test_an_environment_that_cannot_be_served_keeps_no_other_from_changing(tmp_p
     add(database, "bad", "no path at all", 20002)
     told: list[dict[str, Any]] = []
 
-    async def call(_method: str, _path: str, body: dict[str, Any], **_: Any) -> None:
-        told.append(body)
+    async def call(_method: str, path: str, body: dict[str, Any] | None = None, **_: Any) -> dict[str, Any]:
+        if path == "/snapshot":
+            told.append(body or {})
+        return {"version": 0}
 
     async def client() -> Any:
         return SimpleNamespace(call=call)
 
-    agent: Any = SimpleNamespace(client=client)
-    edge = EdgeProxy(database, agent, "store", Path("envoy"), Listen("127.0.0.1", 8080, "localhost"))
+    async def envoy() -> str:
+        return "envoy"
+
+    here = Post(client, client, envoy)
+    edge = Balancers(database, here, "store", Listen("127.0.0.1", 8080, "localhost"), Post.nowhere)
     with capture_logs() as logged:
-        asyncio.run(edge.apply())
+        asyncio.run(edge.start())
     files = json.dumps(told[-1]["files"])
     assert "e-good" in files
     assert "20001" in files

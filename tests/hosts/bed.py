@@ -147,6 +147,10 @@ class Bed:
         """So much longer per round trip, and so many percent of the packets lost each way; 0 and 0 end it."""
         self._hosts("slow", name, str(milliseconds), str(loss))
 
+    def wall(self, name: str, *ports: int) -> None:
+        """A firewall that lets in only these TCP ports; without any it ends."""
+        self._hosts("wall", name, *map(str, ports))
+
     def fill(self, name: str, leave: int = 0) -> None:
         """Fills the disk but for so many kilobytes: writes fail with ENOSPC, for root too."""
         self._hosts("fill", name, str(leave))

@@ -19,9 +19,10 @@ from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.servers import layout, removal
 from beanpole.fleet.servers.failure import HeldByAnother, ProgramsMissing
 from beanpole.fleet.servers.setup import Installed
-from beanpole.store import hosts
+from beanpole.store import hosts, instances
 
 INSTANCE = "i-0123456789abcdef0"
+OTHER = "i-0123456789abcdef1"
 
 # All files with owners, modes and sizes, users and groups, units and what runs. What changes by itself is left out.
 EVERYTHING = r"""
@@ -238,6 +239,55 @@ def test_a_server_that_is_away_says_nothing_about_its_instances(
     assert [line for line in traces(bed, "host1") if INSTANCE in line] == []
 
 
+def test_what_nobody_knows_any_more_ends_when_its_server_is_back(
+    bed: Bed, servers: list[Server], outfit: Outfit, tmp_path: Path
+) -> None:
+    """Its environment ended meanwhile: here its row goes, and the database is another one afterwards."""
+    outfit.add(INSTANCE, servers[0])
+    outfit.add(OTHER, servers[0])
+
+    async def begin(running: Running) -> None:
+        await running.place.launch(INSTANCE)
+        await running.place.launch(OTHER)
+        bed.cut("host1")
+        with pytest.raises(AgentUnreachable):
+            await running.place.terminate(INSTANCE)
+        forget(outfit, INSTANCE)
+        with pytest.raises(AgentUnreachable):
+            await running.place.clear_leftovers("h-host1")
+        bed.join("host1")
+        assert await running.place.clear_leftovers("h-host1") == [INSTANCE]
+        assert not running.place.left
+
+    outfit.run(begin)
+    assert [line for line in traces(bed, "host1") if INSTANCE in line] == []
+    # What another Beanpole holds, or left to itself, stays.
+    stranger = Outfit(tmp_path / "b", servers, store="storeb", small=True)
+    assert stranger.run(lambda running: running.place.clear_leftovers("h-host1")) == []
+    assert outfit.run(lambda running: running.place.clear_leftovers("h-host1")) == []
+    forget(outfit, OTHER)
+    assert outfit.run(lambda running: running.place.clear_leftovers("h-host1")) == [OTHER]
+    assert [line for line in traces(bed, "host1") if OTHER in line] == []
+
+
+def forget(outfit: Outfit, instance_id: str) -> None:
+    with outfit.database.write() as db:
+        instances.remove(db, instance_id)
+
+
+def test_an_agent_that_is_just_starting_is_not_started_again(bed: Bed, servers: list[Server], outfit: Outfit) -> None:
+    """On a busy server it takes seconds until it says which program it is."""
+    outfit.run(lambda running: running.setup.balancer_agent(running.server("host1")))
+    bed.exec("host1", "rm", f"{layout.home(layout.PROXY)}/agent.json")
+    pid = main_pid(bed, layout.PROXY)
+    outfit.run(lambda running: running.setup.install(running.server("host1")))
+    assert main_pid(bed, layout.PROXY) == pid
+
+
+def main_pid(bed: Bed, agent: str) -> str:
+    return bed.exec("host1", "systemctl", "show", "--value", "-p", "MainPID", layout.agent_unit(agent)).strip()
+
+
 def other_program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setattr("beanpole.fleet.agent_program.__version__", "9.9")
@@ -252,7 +302,7 @@ def test_an_upgrade_touches_no_application_and_waits_for_jobs(
 
     async def work(running: Running) -> None:
         await running.place.launch(INSTANCE)
-        await running.setup.proxy_agent(running.server("host1"))
+        await running.setup.balancer_agent(running.server("host1"))
         source = await running.place.bring(INSTANCE, [files[0][2]], lambda *line: None)
         fleet = Fleet(outfit.database, running.place, running.place)
         fetch = {"release": "r1", "manifest": files, "source": source}
@@ -295,7 +345,7 @@ def test_purge_leaves_a_server_as_it_was_and_leave_keeps_what_serves(
 
     async def work(running: Running) -> None:
         await running.place.launch(INSTANCE)
-        client = await running.setup.proxy_agent(running.server("host1"))
+        client = await running.setup.balancer_agent(running.server("host1"))
         path = running.setup.envoy_path(running.server("host1"))
         bootstrap = json.dumps({"admin": {"address": {"pipe": {"path": "admin.sock"}}}, "static_resources": {}})
         listen = {"address": "127.0.0.1", "port": 8080}

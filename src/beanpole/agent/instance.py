@@ -75,7 +75,7 @@ def _units(home: Path, user: str, kernel: Kernel) -> Runner:
     from .units import Units
 
     files = UnitFiles(home, Site(home.name, user, sys.executable))
-    return Units(home.name, user, kernel, files, Systemd())
+    return Units(home, user, kernel, files, Systemd())
 
 
 def _prefix(home: Path) -> str:

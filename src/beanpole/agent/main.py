@@ -170,8 +170,9 @@ def _run(arguments: argparse.Namespace, version: str) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal of whoever started us may close
     _open_home(home, arguments.user is not None)
     # What applications are given besides their properties: a home that is not the user's, which has keys and caches of
-    # its owner, and the address that is this instance's own.
-    os.environ["HOME"] = str(home / "home")
+    # its owner, and the address that is this instance's own. Commands that run as root, where applications do not, have
+    # another one: what an application puts into its home must not meet root.
+    os.environ["HOME"] = str(home / ("home" if arguments.user is None else "commands"))
     os.environ["BEANPOLE_ADDRESS"] = arguments.address
     lock = _lock(home)
     try:
@@ -212,7 +213,8 @@ def _open_home(home: Path, passable: bool) -> None:
     """`passable`: another user's applications reach their folders in it, and see nothing else."""
     try:
         (home / "log").mkdir(parents=True, exist_ok=True, mode=0o700)
-        (home / "home").mkdir(exist_ok=True, mode=0o700)
+        for name in ("home", "commands") if passable else ("home",):
+            (home / name).mkdir(exist_ok=True, mode=0o700)
         home.chmod(0o711 if passable else 0o700)
     except OSError as error:
         raise Refusal(4, f"the home {home} cannot be written to: {error.strerror}") from error

@@ -63,11 +63,11 @@ class UnitProcess(Process):
 
 
 class Units:
-    """The units of one instance. `own`: what applications inherit, with the user's name."""
+    """The units of one instance. `own`: what applications inherit, with the user's name and a home of the user's."""
 
-    def __init__(self, instance: str, user: str, kernel: Kernel, files: UnitFiles, systemd: Systemd) -> None:
-        self.own: Mapping[str, str] = {**os.environ, "USER": user, "LOGNAME": user}
-        self._instance = instance
+    def __init__(self, home: Path, user: str, kernel: Kernel, files: UnitFiles, systemd: Systemd) -> None:
+        self.own: Mapping[str, str] = {**os.environ, "USER": user, "LOGNAME": user, "HOME": str(home / "home")}
+        self._instance = home.name
         self._user = user
         self._kernel = kernel
         self._files = files

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from beanpole.options import smoke
 from beanpole.options.option import Option
 from beanpole.options.precedence import GROUP, ROLLING_UPDATE
 from beanpole.options.problem import Problem
@@ -129,6 +130,11 @@ def _reason(option: Option, value: str) -> str | None:
         return f"Value is longer than maximum allowed length: {REGEX_LIMIT}"
     if option.regex and not re.fullmatch(option.regex, value):
         return f"Value does not satisfy regex: '{option.regex}' [{option.name}]"
+    if (option.namespace, option.name) == (smoke.NAMESPACE, smoke.OPTION):
+        try:
+            smoke.parse(value)
+        except smoke.BadSmokeTests as problem:
+            return str(problem)
     return None
 
 

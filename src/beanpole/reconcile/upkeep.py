@@ -1,6 +1,7 @@
 """Keeps servers as they are left by `hosts add`: the present programs on them, and nothing that nobody needs any more.
 
-An agent that has a job keeps its program until the next look. A server that cannot be reached is looked at again.
+An agent that has a job keeps its program until the next look. A server that cannot be reached is looked at again soon:
+what was to end there meanwhile ends when it is back.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ PERIOD = 600.0
 
 PRUNES = 36
 """Looks between two clean-ups of a server: six hours, as for what lies here."""
+
+AGAIN = 10.0
+"""Seconds until a server that could not be reached is looked at again."""
 
 TOGETHER = 4
 """Servers that are looked at at the same time."""
@@ -64,12 +68,18 @@ class Upkeep:
         while True:
             look += 1
             await self.once(prune=look % PRUNES == 0)
-            await asyncio.sleep(PERIOD)
+            for _ in range(int(PERIOD / AGAIN)):
+                await asyncio.sleep(AGAIN)
+                await self._once(self._silent | self._place.left.keys(), prune=False)
 
     async def once(self, *, prune: bool) -> None:
+        await self._once(None, prune=prune)
+
+    async def _once(self, only: set[str] | None, *, prune: bool) -> None:
+        """Those with these ids; None: all."""
         with self._database.read() as db:
             ready = [host for host in hosts.listed(db) if host.state == "ready"]
-        await asyncio.gather(*(self._keep(host, prune) for host in ready))
+        await asyncio.gather(*(self._keep(host, prune) for host in ready if only is None or host.id in only))
 
     async def _keep(self, host: Host, prune: bool) -> None:
         async with self._together:
@@ -79,6 +89,7 @@ class Upkeep:
                     done = await self._setup.install(server)
                 if done.changed:
                     log.info("a server has the present programs", host=host.name, waiting=done.waiting)
+                await self._place.clear_leftovers(host.id)
                 if prune:
                     removed = await self._place.prune(host.id, *await asyncio.to_thread(self._needed))
                     log.info("a server was cleaned up", host=host.name, removed=removed)

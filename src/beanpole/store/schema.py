@@ -271,6 +271,7 @@ operation = sa.Table(
     sa.Column("deadline_at", _time, nullable=False),
     sa.Column("created_at", _time, nullable=False),
     sa.Column("finished_at", _time, nullable=True),
+    _text("account", null=True),  # JSON, see operations/account.py; outlives plan and journal
     sa.Index(
         "operation_open_user",
         "environment_id",

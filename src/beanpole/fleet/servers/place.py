@@ -75,6 +75,8 @@ class ServerPlace:
         self._setup = setup
         self._homes: dict[str, tuple[str, str]] = {}
         self._brought: dict[str, dict[str, float]] = {}
+        self.left: dict[str, set[str]] = {}
+        """By host: instances that were to be removed, and may still be there."""
 
     async def launch(self, instance_id: str) -> None:
         """Makes the server ready as well, if it is not."""
@@ -86,15 +88,32 @@ class ServerPlace:
 
     async def terminate(self, instance_id: str) -> None:
         server, _ = self._found(instance_id)
-        how = {"processes": True, "grace": GRACE}
-        try:
-            await server.agent(instance_id).call("POST", "/shutdown", how, timeout=GRACE + END_LIMIT)
-        except AgentError as problem:
-            # Dead or gone, or the server is away: then the rest says so.
-            log.warning("an agent did not end its instance", instance=instance_id, problem=str(problem))
-        with agent_errors(server):
-            await remove_instance(server, instance_id)
+        # Until it is done: whoever asks for it may go on without us.
+        self.left.setdefault(server.id, set()).add(instance_id)
+        await _end(server, instance_id)
+        self.left[server.id].discard(instance_id)
         self._homes.pop(instance_id, None)
+
+    async def clear_leftovers(self, host_id: str) -> list[str]:
+        """End and remove the instances of ours on a server that the database does not know; their names.
+
+        Their environment ended while the server could not be reached, or the database was put back to an earlier state.
+        What another Beanpole holds, or left there to go on without it, is none of ours. AgentUnreachable.
+        """
+        server = self._servers.server(host_id)
+        with agent_errors(server):
+            told = done(server.name, await server.script("instances", server.store, limit=LOOK_LIMIT))
+        # The servers first: a launch writes its row before it makes anything.
+        found = {name for word, *names in told if word == "instance" for name in names}
+        with self._database.read() as db:
+            known = set(hosts.instances_on(db, host_id))
+        gone = sorted((found | self.left.get(host_id, set())) - known)
+        for instance_id in gone:
+            await _end(server, instance_id)
+            log.info("an instance that nobody knows was removed", instance=instance_id, host=server.name)
+        if not known & self.left.get(host_id, set()):
+            self.left.pop(host_id, None)
+        return gone
 
     async def client(self, instance_id: str) -> AgentClient:
         loop = asyncio.get_running_loop()
@@ -215,6 +234,18 @@ class ServerPlace:
                 raise AgentUnreachable(f"there is no instance {instance_id!r} on a server")
             known = self._homes[instance_id] = (row.host, row.address)
         return self._servers.server(known[0]), known[1]
+
+
+async def _end(server: Server, instance_id: str) -> None:
+    """Nothing of the instance is left when this returns. AgentUnreachable."""
+    how = {"processes": True, "grace": GRACE}
+    try:
+        await server.agent(instance_id).call("POST", "/shutdown", how, timeout=GRACE + END_LIMIT)
+    except AgentError as problem:
+        # Dead or gone, or the server is away: then the rest says so.
+        log.warning("an agent did not end its instance", instance=instance_id, problem=str(problem))
+    with agent_errors(server):
+        await remove_instance(server, instance_id)
 
 
 @contextmanager

@@ -36,6 +36,9 @@ PROGRAM_LIMIT = 300.0
 START_LIMIT = 30.0
 """Seconds for an agent that was started to answer."""
 
+NEW = "-"
+"""Version of an agent that has not said one: it is just starting, with the present program, and left in peace."""
+
 LOOK = 0.1
 """Seconds between looks at an agent that is starting."""
 
@@ -96,23 +99,24 @@ class Setup:
             if changed:
                 words = [word for each in binaries for word in (each.name, each.sha256)]
                 done(server.name, await server.script("equip", server.python, program.name, *words, limit=SCRIPT_LIMIT))
-            old = [each.name for each in found.agents if not each.version.endswith(f"+{self._equipment.version}")]
+            old = [each.name for each in found.agents if each.version != NEW and not self._is_present(each.version)]
             waiting = [name for name in old if not await self._renewed(server, name)]
             return Installed(changed or bool(old), sent, tuple(waiting))
 
-    async def proxy_agent(self, server: Server) -> AgentClient:
-        """The agent beside the server's proxy; the server is made ready and the agent started if need be.
+    async def balancer_agent(self, server: Server, name: str = layout.PROXY) -> AgentClient:
+        """The agent beside the server's proxy, or beside the edge there; the server is made ready and the agent started
+        if need be.
 
         Raises what `install` raises, and AgentUnreachable.
         """
         if server.machine is None:
             await self.install(server)
-        client = server.agent(layout.PROXY)
+        client = server.agent(name)
         try:
             await client.hello()
         except AgentUnreachable:
             await self.install(server)
-            client = await self.start(server, AgentUnit(layout.PROXY, server.store, "balancer"))
+            client = await self.start(server, AgentUnit(name, server.store, "balancer"))
         return client
 
     def envoy_path(self, server: Server) -> str:
@@ -155,6 +159,9 @@ class Setup:
         files = frozenset(" ".join(rest) for rest in of["file"])
         agents = tuple(msgspec.convert(rest, _Agent, strict=False) for rest in of["agent"])
         return _Found(machine, files, ["python"] in lines, agents)
+
+    def _is_present(self, version: str) -> bool:
+        return version.endswith(f"+{self._equipment.version}")
 
     def _refuse_newer(self, server: Server, found: _Found) -> None:
         newer = next((agent for agent in found.agents if agent.oldest > PROTOCOL), None)
