@@ -95,15 +95,17 @@ class Case:
     goal: str = ""
     most_bytes: int | None = None
     runs: list[Measured] = field(default_factory=list)
+    operations: list[float] = field(default_factory=list)
+    """Seconds of operations that no command begins."""
     load: Counts = field(default_factory=Counts)
 
     def figures(self) -> list[Figure]:
         key, runs = self.key, self.runs
         found = [median(f"{key}.command", "the command", [each.command for each in runs], "s")]
-        operations = [each.operation for each in runs if each.operation is not None]
+        operations = [*self.operations, *(each.operation for each in runs if each.operation is not None)]
         if operations:
             gate, drain = (statistics.median(getattr(each, name) for each in runs) for name in ("gate", "drain"))
-            note = f"of it {gate:.2f} s gate, {drain:.2f} s drain"
+            note = f"of it {gate:.2f} s gate, {drain:.2f} s drain" if gate or drain else ""
             found.append(
                 median(f"{key}.operation", "the operation", operations, "s", most=self.most, goal=self.goal, note=note)
             )
@@ -175,13 +177,14 @@ class HostsDeployments:
                         run(self._deploy(*ROLLING))
                     with self._measured(nothing) as run:
                         run(self._deploy())
+                    nothing.operations.append(self._unchanged())
                     self._change(broken=True)
                     with self._measured(broken) as run:
                         run(self._deploy(status=1))
             finally:
                 self._meter.kill()
         if by_step is not None:
-            self._say("the last rolling deployment, step by step\n" + by_step.table())
+            self._say(f"the last rolling deployment, step by step:\n{by_step.table()}\n")
         cases = [first, rolling, at_once, dependency, nothing, back, broken]
         return [(case.what, case.figures()) for case in cases]
 
@@ -204,6 +207,22 @@ class HostsDeployments:
         if ran.status != status:
             raise Broken(f"{label} ended with exit status {ran.status}:\n" + "\n".join(ran.words[-4:]))
         return ran
+
+    def _unchanged(self) -> float:
+        """Seconds of an update to what runs already, from the call to its end."""
+        api, label = self._scratch.api, f"change-{self._changes}"
+        began = time.monotonic()
+        answer = api.beanstalk("UpdateEnvironment", EnvironmentName=ENVIRONMENT, VersionLabel=label)
+        until = began + ENDED
+        while time.monotonic() < until:
+            found = api.beanpole("DescribeOperations", RequestId=answer["ResponseMetadata"]["RequestId"])["Operations"]
+            if found and found[0]["Phase"] == "done":
+                operation = breakdown(self._scratch.home.database, int(found[0]["OperationId"]))
+                if operation.parts:
+                    raise Broken(f"nothing changed, and there were steps: {[each.step for each in operation.parts]}")
+                return operation.seconds
+            time.sleep(0.02)
+        raise Broken(f"an operation did not end within {ENDED:.0f} s")
 
     def _source(self) -> str:
         return (APPLICATION / "application.py").read_text()

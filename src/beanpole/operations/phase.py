@@ -219,9 +219,11 @@ def _worst(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     if len(blamed) < len(found):
         return next(each for each in found if not isinstance(each, StepFailed))
     first, *others = blamed
-    if not others:
+    # What failed before anything was sent is no instance's fault, and the same for all of them.
+    names = ", ".join(other.blame.instance for other in others if other.blame.instance)
+    if not names:
         return first
-    also = f"{first.blame.cause} ({', '.join(other.blame.instance for other in others)} failed in the same step)"
+    also = f"{first.blame.cause} ({names} failed in the same step)"
     return StepFailed(msgspec.structs.replace(first.blame, cause=also))
 
 

@@ -3,13 +3,15 @@
 set -eu
 PATH=$BENCH_WORK/venv-beanpole/bin:$PATH
 BENCH_SCRATCH=${BENCH_SCRATCH:-$BENCH_WORK/scratch/beanpole} # `down` is no command of the bench's
-export BEANPOLE_HOME=$BENCH_SCRATCH/home PIP_CONFIG_FILE=$BENCH_SCRATCH/pip.conf
+export BEANPOLE_HOME=$BENCH_SCRATCH/home
 folder=$BENCH_SCRATCH/app
 cgroup=/sys/fs/cgroup/cpuacct$(sed -n 's/^[0-9]*:[^:]*cpuacct[^:]*:\(\/.*\)/\1/p' /proc/self/cgroup)
-unset AWS_ENDPOINT_URL
+unset AWS_ENDPOINT_URL "${!PIP_@}" "${!UV_@}"
+export PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 PIP_FIND_LINKS=${BENCH_INDEX:-}
+PIP_TRUSTED_HOST=$(sed 's,.*//\([^:/]*\).*,\1,' <<<"$PIP_FIND_LINKS")
+export PIP_TRUSTED_HOST
 
 options=(
-    --policy rolling --batch-size "$BENCH_BATCH"
     --option aws:elasticbeanstalk:container:python:WSGIPath=wsgi:app
     --option aws:elasticbeanstalk:container:python:NumProcesses=2
     --option aws:elasticbeanstalk:container:python:NumThreads=16
@@ -29,8 +31,6 @@ up() {
         echo "$pid" >"$cgroup/cgroup.procs" # what it does from here on is this deploy's processor time
         return
     fi
-    printf '[global]\nno-index = true\nfind-links = %s\ntrusted-host = %s\n' \
-        "$BENCH_INDEX" "$(echo "$BENCH_INDEX" | sed 's,.*//\([^:/]*\).*,\1,')" >"$PIP_CONFIG_FILE"
     beanpole up --detach --api-port "${BEANPOLE_API_PORT:-8600}" --port "${BEANPOLE_PORT:-18081}"
 }
 
@@ -64,8 +64,8 @@ deploy() {
     [ -e "$BENCH_SCRATCH/links" ] || more=(--instances "$(echo "$BENCH_HOSTS" | wc -w)")
     rm -rf "$folder"
     cp -r "$BENCH_SRC" "$folder"
-    beanpole deploy "$folder" --application app --environment app-dev --label "$BENCH_VERSION" "${options[@]}" \
-        "${more[@]}" --yes
+    beanpole deploy "$folder" --application app --environment app-dev --label "$BENCH_VERSION" --yes \
+        --policy rolling --batch-size "$BENCH_BATCH" "${options[@]}" "${more[@]}"
 }
 
 if [ "$1" = down ]; then
