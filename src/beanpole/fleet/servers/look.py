@@ -40,8 +40,8 @@ else:
 print("listens", flush=True)
 select.select([server, sys.stdin], [], [], 30)
 """
-"""The program that listens until somebody connects, or until its input ends: a try that is late must not find nobody, and
-take that for a firewall. Fixed: the port comes as a word of its own."""
+"""The program that listens until somebody connects, or until its input ends: a try that is late must not find nobody,
+and take that for a firewall. Fixed: the port comes as a word of its own."""
 
 
 @dataclass(frozen=True)
