@@ -16,6 +16,7 @@ from traces import traces
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PORT = 8000
+BRISK = (("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay", "3"),)
 DOMAIN = "example.test"
 HOST = f"shop-dev.{DOMAIN}"
 KILL = """
@@ -52,7 +53,7 @@ def test_it_moves_under_load_and_serves_without_the_control_plane(
     front, other = servers[:2]
     there = f"{front.address}:{PORT}"
     fleet.add([front, other])
-    fleet.shop(2)
+    fleet.shop(2, settings=BRISK)
     api = fleet.client("beanpole")
     with counted(fleet):
         assert api.move_edge(Name=front.name, Port=PORT, Domain=DOMAIN)["Edge"]["Url"] == f"http://{there}"

@@ -38,6 +38,9 @@ acknowledged, so that one request may still be on its way to an endpoint that dr
 LOOK_LIMIT = 3.0
 """Seconds for a server's proxy to say what it sees, when those of others are waited for at the same time."""
 
+TELLING_LIMIT = 10.0
+"""Seconds for an edge that ends to have heard what it is just being told."""
+
 REACH_LIMIT = 5.0
 """Seconds for the edge to find a first server of an environment. It needs less, or has no way there."""
 
@@ -291,6 +294,10 @@ class Balancers:
         limit = asyncio.get_running_loop().time() + seconds
         calm = active = 0
         try:
+            if (telling := self._tasks.get(_besides(host_id))) is not None:
+                # It would make the agent anew that is about to go.
+                await asyncio.wait([telling], timeout=TELLING_LIMIT)
+                telling.cancel()
             while calm < SETTLED and asyncio.get_running_loop().time() < limit:
                 view = await self._look(proxy)
                 if view is None:

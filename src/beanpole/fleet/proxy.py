@@ -73,10 +73,9 @@ class Post:
         cls,
         client: Callable[[], Awaitable[AgentClient]],
         envoy: Callable[[], Awaitable[str]],
-        end: Callable[[], Awaitable[None]] | None = None,
     ) -> Post:
         """On a server, where systemd keeps the agent running."""
-        return cls(client, client, envoy, end)
+        return cls(client, client, envoy)
 
     @classmethod
     def nowhere(cls, host_id: str) -> Post:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.fleet.proxy import Post
 from beanpole.fleet.servers import layout
 from beanpole.fleet.servers.place import agent_errors
@@ -35,6 +36,16 @@ class Posts:
             with agent_errors(server):
                 return await self._setup.balancer_agent(server, agent)
 
+        async def running() -> AgentClient | None:
+            # Whoever only asks must not bring back an edge that is just being ended.
+            server = self._servers.server(host_id)
+            there = server.agent(agent)
+            try:
+                await there.hello()
+            except AgentUnreachable:
+                return None
+            return there
+
         async def envoy() -> str:
             server = self._servers.server(host_id)
             with agent_errors(server):
@@ -47,4 +58,4 @@ class Posts:
             with agent_errors(server):
                 await remove_edge(server)
 
-        return Post.there(client, envoy, end if agent == layout.EDGE else None)
+        return Post.there(client, envoy) if agent == layout.PROXY else Post(client, running, envoy, end)
