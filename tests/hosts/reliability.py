@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import faulthandler
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +55,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second on each (default: 100)")
     parser.add_argument("--rows", type=Path, help="file for the rows as JSON, one a line, instead of the table")
     given = parser.parse_args()
+    faulthandler.register(signal.SIGUSR1)  # where it is, when it takes long
     if given.rows is not None:
         return _run([named(name) for name in given.cells], given.rate, given.rows)
     load = os.getloadavg()[0]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from beanpole_site import wait_for
+from beanpole_site import Settings, wait_for
 from bed import Bed, Server
 from matrix import HOLDS, Cell, Row, held
 from servers_site import ONE_BY_ONE, ServersSite
@@ -50,12 +51,12 @@ class Trial:
 
     def run(self, cell: Cell) -> Row:
         row = Row(cell.name, cell.step.name, cell.fault.words)
-        old = self._in_line()
+        old = self.in_line()
         if cell.step.rollback:
             # Something to return from.
             assert self._deploy(cell)["Outcome"] == "succeeded"
-            old = self._in_line()
-        victim = self._second()
+            old = self.in_line()
+        victim = self.second()
         for server in self.servers:
             self._unhold(server.name)
         if cell.step.hold is not None:
@@ -76,6 +77,34 @@ class Trial:
         self._count(row, load.report, first, struck)
         row.events = self._events(began)
         return row
+
+    # Parts of it, for other stories
+
+    def deploy_held(self, settings: Settings) -> str:
+        """Begins to deploy another version; the id of the request."""
+        self._number += 1
+        label = f"v{self._number}"
+        return self.site.begin(label, held(label), settings=settings)
+
+    def until_begun(self, request: str, step: str, server: str) -> None:
+        """The step of that key has begun, and waits on that server for the file that holds it."""
+        hold = step.partition("/")[2].partition("-")[0]
+        wait_for(f"step {step}", lambda: f"{step}/begin" in self._journal(request), HELD_LIMIT)
+        wait_for(f"hold at {step}", lambda: self._there(server, f"{HOLDS}/{hold}.reached"), HELD_LIMIT)
+
+    def answer(self, name: str) -> str:
+        return self.site._answer(self.bed.host(name))
+
+    def answers(self, but: Collection[str] = ()) -> dict[str, str]:
+        """What each server answers, past the edge."""
+        return self._answers([each for each in self.servers if each.name not in but])
+
+    def silent(self) -> list[str]:
+        """The instances of which it is known that they do not answer."""
+        return [name for (name,) in self._ask("SELECT id FROM instance WHERE silent_since IS NOT NULL")]
+
+    def said(self, request: str) -> list[str]:
+        return [words for (words,) in self._ask("SELECT message FROM event WHERE request_id = ?", request)]
 
     # The fault
 
@@ -98,7 +127,7 @@ class Trial:
         return label, files
 
     def _until_held(self, cell: Cell, victim: str, request: str) -> None:
-        instance = self._instances()[victim]
+        instance = self.instances()[victim]
 
         def reached() -> bool:
             journal = self._journal(request)
@@ -136,7 +165,7 @@ class Trial:
         finally:
             row.seconds = round(time.time() - struck, 1)
         row.outcome = str(ended["Outcome"])
-        new = self._label(ended["Release"])
+        new = self.label(ended["Release"])
         asked = [server for server in self.servers if not (cell.fault.silent and server.name == victim)]
         answers = self._answers(asked)
         row.release = "/".join(sorted(set(answers.values())))
@@ -149,7 +178,7 @@ class Trial:
             self._see_exclusion(row, victim, began)
 
     def _see_exclusion(self, row: Row, victim: str, began: int) -> None:
-        instance = self._instances()[victim]
+        instance = self.instances()[victim]
         serving = "SELECT count(*) FROM endpoint WHERE instance_id = ? AND state = 'serving'"
         current = (
             "SELECT digest FROM release "
@@ -180,7 +209,7 @@ class Trial:
 
     # Looks
 
-    def _in_line(self) -> str:
+    def in_line(self) -> str:
         return str(wait_for("five servers in line", self._line, BACK_LIMIT))
 
     def _line(self) -> str:
@@ -205,11 +234,11 @@ class Trial:
         with ThreadPoolExecutor(len(servers)) as threads:
             return dict(zip([each.name for each in servers], threads.map(self.site._answer, servers), strict=True))
 
-    def _second(self) -> str:
+    def second(self) -> str:
         """The server of the second batch."""
-        return list(self._instances())[1]
+        return list(self.instances())[1]
 
-    def _instances(self) -> dict[str, str]:
+    def instances(self) -> dict[str, str]:
         """By server, in the order of batches."""
         rows = self._ask(
             "SELECT host.name, instance.id FROM instance JOIN host ON host.id = instance.host "
@@ -225,7 +254,7 @@ class Trial:
             )
         }
 
-    def _label(self, release: int) -> str:
+    def label(self, release: int) -> str:
         return str(self._ask("SELECT version_label FROM release WHERE number = ?", release)[0][0])
 
     def _events(self, began: int) -> list[str]:
