@@ -92,17 +92,20 @@ class Fleet:
             nonlocal silent
             silent = None
 
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
                 while True:
+                    # Before the attempt, which may be as patient.
+                    silent = loop.time() if silent is None else silent
                     try:
                         return await self._job(instance_id, key, kind, arguments, epoch, repeat, on_progress, heard)
                     except JobInterrupted:
                         if not repeat:
                             raise
                     except AgentUnreachable:
-                        now = asyncio.get_running_loop().time()
-                        silent = now if silent is None else silent
+                        now = loop.time()
+                        silent = now if silent is None else silent  # it had been heard
                         if now - silent >= patience:
                             raise
                         await asyncio.sleep(RETRY)
