@@ -153,18 +153,21 @@ class Balancers:
         key = pools.Endpoint(endpoint.address, endpoint.port).key
         host = self._scene.homes.get(endpoint.instance_id)
         proxy = self._proxies.get(host or "")
-        asked = [(proxy or self._edge, key)]
         site = self._scene.sites.get(environment_id)
+        here = [(environment_id, key)]
+        if site is not None and (files := site.files_of(endpoint.instance_id, endpoint.port)) is not None:
+            here.append((environment_id + pools.FILES_SUFFIX, files.endpoint.key))
+        asked = [(proxy or self._edge, here)]
         stranger = False
         if host is not None and proxy is not None and not (site is not None and site.serves_on(host)):
             if (server := self._server(host)) is not None:
-                asked.append((self._edge, server.key))
+                asked.append((self._edge, [(environment_id, server.key)]))
             counted = await proxy.requests(int(self._database.clock()))
             stranger = counted["totals"].get(environment_id, {}).get("requests", 0) > 0
         calm = 0
         while True:
-            views = [(await one.look(), name) for one, name in asked]
-            active = [int(view.get(environment_id, {}).get(name, {}).get("active", 0)) for view, name in views]
+            views = [(await one.look(), names) for one, names in asked]
+            active = [sum(_active(view, pool, name) for pool, name in names) for view, names in views]
             calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
             if calm >= SETTLED and not stranger:
                 return 0
@@ -313,6 +316,10 @@ class Balancers:
     def _count_beyond(self, version: int) -> None:
         with self._database.write() as db:
             raise_to(db, "snapshot", version)
+
+
+def _active(view: dict[str, Any], pool: str, name: str) -> int:
+    return int(view.get(pool, {}).get(name, {}).get("active", 0))
 
 
 def _as_server(host: Host, addresses: Addresses) -> Server:
