@@ -5,7 +5,6 @@ Its name cannot be one of a Procfile. Like `web` it has a port of its own and ov
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import sys
 import time

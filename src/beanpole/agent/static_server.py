@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 import socket
@@ -117,7 +118,7 @@ class StaticServer:
             await _say(writer, 503, keep=keep, head_only=head_only)  # no descriptor or no memory: it passes
         else:
             # With its last descriptor the file is closed, whatever happens.
-            with open(found.descriptor, "rb", buffering=0) as file:
+            with os.fdopen(found.descriptor, "rb", buffering=0) as file:
                 await self._send(writer, file, found, asked, keep, head_only)
 
     async def _send(
@@ -134,8 +135,7 @@ class StaticServer:
         if head_only or not said.count:
             writer.write(head)
         elif said.count < SENDFILE_FROM:
-            file.seek(said.begin)
-            data = file.read(said.count)
+            data = os.pread(found.descriptor, said.count, said.begin)
             if len(data) < said.count:
                 raise EOFError("the file became shorter")
             writer.write(head + data)
