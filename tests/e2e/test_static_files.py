@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ def ask(site: Site, path: str, method: str = "GET", **headers: str) -> tuple[int
     try:
         connection.request(method, path, headers={"Host": "shop-dev.localhost", **headers})
         answer = connection.getresponse()
-        return answer.status, answer.read().decode().strip(), {name.lower(): value for name, value in answer.getheaders()}
+        fields = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, answer.read().decode().strip(), fields
     finally:
         connection.close()
 
@@ -86,6 +88,4 @@ def test_without_a_folder_the_application_has_the_path_and_nothing_more_runs(sit
 
 
 def command_lines(site: Site) -> list[bytes]:
-    from pathlib import Path
-
     return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in site.processes()]

@@ -32,7 +32,8 @@ def test_an_empty_folder_and_no_proxy_take_paths_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "folder"), [("/static", "static"), ("static/", "/a/b/"), ("/", "public"), ("/f.ico", "a/f.ico"), ("/x", "")]
+    ("path", "folder"),
+    [("/static", "static"), ("static/", "/a/b/"), ("/", "public"), ("/f.ico", "a/f.ico"), ("/x", "")],
 )
 def test_what_can_be_served(path: str, folder: str) -> None:
     assert wrong(path, folder) is None

@@ -15,7 +15,8 @@ UNKNOWN = "application/octet-stream"
 # What Python's own table lacks in some versions, or has otherwise than browsers want it.
 _MORE = {
     ".avif": "image/avif", ".js": "text/javascript", ".json": "application/json", ".map": "application/json",
-    ".md": "text/markdown", ".mjs": "text/javascript", ".otf": "font/otf", ".ttf": "font/ttf", ".wasm": "application/wasm",
+    ".md": "text/markdown", ".mjs": "text/javascript", ".otf": "font/otf", ".ttf": "font/ttf",
+    ".wasm": "application/wasm",
     ".webm": "video/webm", ".webmanifest": "application/manifest+json", ".webp": "image/webp", ".woff": "font/woff",
     ".woff2": "font/woff2", ".xml": "text/xml", ".ico": "image/x-icon", ".txt": "text/plain",
 }  # fmt: skip

@@ -54,7 +54,7 @@ class Found:
 def find(root: str, folder: str, names: Sequence[str], *, slash: bool) -> Found:
     """The file at these names below `folder`, which is below `root`; of a folder its index. Missing, Forbidden,
     NeedsSlash; OSError when the system is out of something."""
-    base = os.path.realpath(os.path.join(root, folder))
+    base = os.path.realpath(f"{root}/{folder}")
     if not _within(os.path.realpath(root), base):
         raise Missing
     try:
@@ -89,12 +89,12 @@ def _open(base: str, names: Sequence[str]) -> "Found | None":
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENOTDIR):
             raise
-    real = os.path.realpath(os.path.join(base, *names))
+    real = os.path.realpath("/".join((base, *names)))
     if real == base:
         return _descend(base, ())
     if not _within(base, real):
         raise Missing
-    resolved = os.path.relpath(real, base).split(os.sep)
+    resolved = real[len(base) :].strip("/").split("/")
     if is_hidden([os.fsencode(name) for name in resolved]):
         raise Missing
     return _descend(base, resolved)
@@ -104,7 +104,7 @@ def _descend(base: str, names: Sequence[str]) -> "Found | None":
     """None for a folder. OSError where a name is a link."""
     if not names:
         # The mapped thing itself, which may be a single file.
-        return _opened(os.open(base, _FILE), os.path.basename(base))
+        return _opened(os.open(base, _FILE), base.rpartition("/")[2])
     here = os.open(base, _FOLDER)
     try:
         for name in names[:-1]:
@@ -128,7 +128,7 @@ def _opened(descriptor: int, name: str) -> "Found | None":
 
 
 def _within(base: str, path: str) -> bool:
-    return path == base or path.startswith(base.rstrip(os.sep) + os.sep)
+    return path == base or path.startswith(base.rstrip("/") + "/")
 
 
 class ETags:
