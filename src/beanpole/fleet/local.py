@@ -49,7 +49,9 @@ class ThisMachine:
     shared_machine = True
     patience = math.inf  # an agent that does not answer is followed by another
 
-    def __init__(self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, folder: Path, program: Path, store: str, layers: Path
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._folder = folder
