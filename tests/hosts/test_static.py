@@ -30,7 +30,7 @@ def test_files_go_with_the_release_and_none_is_lost(fleet: ServersSite, bed: Bed
     two = servers[:2]
     fleet.add(two)
     created = fleet.create(files("v1"), instances=2)
-    assert created["Outcome"] == "succeeded", (created, fleet.log())
+    assert created["Outcome"] == "succeeded", created["Error"]
     for server in two:
         assert ask(server, "/static/site.css") == (200, "/* v1 */")
         assert ask(server, "/static/none")[0] == 404

@@ -63,6 +63,6 @@ async def ready(supervisor: "Supervisor", entry: "Entry") -> None:
 
 def _program() -> List[str]:
     """This very program, by the name under which it was started: on servers that is the link to the present one."""
-    if sys.argv[0].endswith(".pyz"):
+    if __file__.startswith(f"{sys.argv[0]}/"):  # one file that holds all modules
         return [sys.executable, "-I", str(Path(sys.argv[0]).absolute())]
     return [sys.executable, "-I", "-m", __package__]
