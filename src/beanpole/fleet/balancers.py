@@ -185,22 +185,26 @@ class Balancers:
         key = pools.Endpoint(endpoint.address, endpoint.port).key
         host = self._scene.homes.get(endpoint.instance_id)
         proxy = self._proxies.get(host or "")
-        asked = [(proxy or self._edge, key)]
         beside: list[Proxy] = []
+        fronts: list[tuple[str, str]] = []
         site = self._scene.sites.get(environment_id)
+        here = [(environment_id, key)]
+        if site is not None and (files := site.files_of(endpoint.instance_id, endpoint.port)) is not None:
+            here.append((environment_id + pools.FILES_SUFFIX, files.endpoint.key))
+        asked = [(proxy or self._edge, here)]
         stranger = False
         if host is not None and proxy is not None and not (site is not None and site.serves_on(host)):
             if (server := self._server(host)) is not None:
-                asked.append((self._edge, server.key))
-                key = server.key
+                fronts = [(environment_id, server.key)]
+                asked.append((self._edge, fronts))
                 beside = [one for to, one in self._edges.beside.items() if _besides(to) not in self._troubled]
             counted = await proxy.requests(int(self._database.clock()))
             stranger = counted["totals"].get(environment_id, {}).get("requests", 0) > 0
         calm = 0
         while True:
-            views = [(await one.look(), name) for one, name in asked]
-            others = [view for one in beside if (view := await self._look(one)) is not None]
-            active = [_active(view, environment_id, name) for view, name in (*views, *((each, key) for each in others))]
+            views = [(await one.look(), names) for one, names in asked]
+            others = [(view, fronts) for one in beside if (view := await self._look(one)) is not None]
+            active = [sum(_active(view, pool, name) for pool, name in names) for view, names in (*views, *others)]
             calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
             if calm >= SETTLED and not stranger:
                 return 0
@@ -437,8 +441,8 @@ def _besides(host: str | None) -> str:
     return f"edge {host or 'here'}"
 
 
-def _active(view: dict[str, Any], pool: str, key: str) -> int:
-    return int(view.get(pool, {}).get(key, {}).get("active", 0))
+def _active(view: dict[str, Any], pool: str, name: str) -> int:
+    return int(view.get(pool, {}).get(name, {}).get("active", 0))
 
 
 def _as_server(host: Host, addresses: Addresses) -> Server:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.balancer.pool import Health
+from beanpole.balancer import pool as pools
+from beanpole.balancer.pool import Files, Health
 from beanpole.balancer.rows import Seat, Site
 from beanpole.fleet.edges import Front, Listen
 from beanpole.store import edges, environments, hosts, instances
@@ -99,4 +100,11 @@ def _seat(member: Instance, endpoint: Endpoint, checks: dict[str, Health]) -> Se
     if text not in checks:
         checks[text] = msgspec.json.decode(text, type=Health)
     where = (endpoint.address, endpoint.port, endpoint.state)
-    return Seat(member.id, *where, checks[text], member.host, endpoint.since)
+    return Seat(member.id, *where, checks[text], member.host, endpoint.since, files_of(member.address, endpoint))
+
+
+def files_of(address: str, endpoint: Endpoint) -> Files | None:
+    """The server of that release's static files on an instance at that address."""
+    if endpoint.files_port is None:
+        return None
+    return Files(pools.Endpoint(address, endpoint.files_port), tuple((endpoint.files_paths or "").split()))

@@ -53,7 +53,8 @@ async def activate(work: Work) -> dict[str, Any]:
     started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
     await smoke_instance(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
-    endpoint = Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
+    where = (work.instance, digest, started["address"], started["port"])
+    endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")))
     with work.writing() as db:
         instances.put_endpoint(db, endpoint)
     await work.parts.edge.apply(work.instance)
@@ -126,6 +127,11 @@ async def register(work: Work) -> dict[str, Any]:
         instances.set_health(db, work.instance, health)
     await work.parts.edge.apply(work.instance)
     return {}
+
+
+def _files(static: dict[str, Any] | None) -> tuple[int | None, str | None]:
+    """Port and paths of the file server that was started, as an endpoint has them."""
+    return (static["port"], " ".join(static["paths"])) if static is not None else (None, None)
 
 
 def _refuse_bad_check(work: Work) -> None:
