@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from beanpole.agent.static_process import NAME as FILES
-from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.agent_client import AgentError
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.store import instances, operations
 
@@ -180,7 +180,7 @@ class Keeping:
         """Whether it could be done."""
         try:
             await work  # type: ignore[misc]
-        except (AgentUnreachable, AgentWillNotStart) as problem:
+        except (AgentError, AgentWillNotStart) as problem:
             log.warning("agent cannot be reached or started", of=who, problem=str(problem))
             return False
         return True
