@@ -13,6 +13,7 @@ import pytest
 from agent_site import PYTHON, WEB, Site, eventually
 
 from beanpole.agent.kernel import this_kernel
+from beanpole.fleet.agent_client import JobFailed
 
 SWITCHABLE = "import os\nif os.path.exists('broken'):\n    raise SystemExit(3)\n" + WEB
 
@@ -55,6 +56,22 @@ def test_a_web_process_whose_port_was_taken_is_found_at_what_the_state_tells(sit
         assert after["address"] == bind
         assert after["port"] not in (None, before["port"])
         eventually("it answers there", lambda: answers(after["address"], after["port"]))
+
+
+@pytest.mark.parametrize("kind", ["switch", "commit"])
+def test_what_a_reboot_ended_before_it_was_committed_is_not_committed(site: Site, kind: str) -> None:
+    before = committed(site)
+    site.prepare("r2", {"web": f"{PYTHON} web.py"}, {"web.py": WEB})
+    site.run_web("r2")
+    reboot(site)
+    site.start()
+    eventually("web runs", lambda: site.process("r1").get("pid"))
+
+    with pytest.raises(JobFailed, match="web of release r2, which had passed its checks, is not there any more"):
+        site.job(kind, release="r2", keep=[], serving=True)
+
+    assert site.process("r1")["port"] == before["port"]
+    assert site.job(kind, release="r1", keep=[], serving=True)
 
 
 def answers(address: str, port: int) -> bool:

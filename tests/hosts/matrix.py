@@ -35,7 +35,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Fault:
-    """`begin` and `end` of it on one server. `silent`: the server cannot be asked, so the others go on without it."""
+    """`begin` and `end` of it on one server.
+
+    `silent`: the server cannot be asked, so the others go on without it. `costly`: it may have to leave rotation.
+    """
 
     name: str
     words: str
@@ -44,6 +47,7 @@ class Fault:
     end: Act | None = None
     """None: it passes by itself."""
     silent: bool = False
+    costly: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,8 @@ FAULTS = (
     Fault("kill", "power off", Bed.kill, Bed.start, silent=True),
     Fault("freeze", "frozen", Bed.freeze, Bed.thaw, silent=True),
     Fault("cut", "cut off from everybody", Bed.cut, Bed.join, silent=True),
-    Fault("fill", "disk full", Bed.fill, Bed.unfill),
-    Fault("reboot", "power off and on again", _power_cycle),
+    Fault("fill", "disk full", Bed.fill, Bed.unfill, costly=True),
+    Fault("reboot", "power off and on again", _power_cycle, costly=True),
     Fault("slow", "200 ms longer per round trip", _slow, _quick),
     Fault("dropped", "our SSH connection ended", _end_sessions),
     Fault("control", "control plane killed and started again"),

@@ -166,28 +166,39 @@ class Trial:
             row.seconds = round(time.time() - struck, 1)
         row.outcome = str(ended["Outcome"])
         new = self.label(ended["Release"])
-        asked = [server for server in self.servers if not (cell.fault.silent and server.name == victim)]
-        answers = self._answers(asked)
+        out = self._out()
+        may_be_out = {victim} if cell.fault.silent or cell.fault.costly else set()
+        answers = self.answers(but={*out, *(may_be_out if cell.fault.silent else ())})
         row.release = "/".join(sorted(set(answers.values())))
         wanted = new if row.outcome == "succeeded" else old
         if set(answers.values()) != {wanted}:
-            row.problems.append(f"not all serve {wanted}: {answers}")
+            row.problems.append(f"not all in rotation serve {wanted}: {answers}")
+        if not out <= may_be_out:
+            row.problems.append(f"out of rotation: {', '.join(sorted(out))}")
         if (status := self.site.environment()["Status"]) != "Ready":
             row.problems.append(f"the environment is {status}")
-        if cell.fault.silent:
-            self._see_exclusion(row, victim, began)
+        if cell.fault.silent or out:
+            self._see_blame(row, victim, began)
 
-    def _see_exclusion(self, row: Row, victim: str, began: int) -> None:
+    def _see_blame(self, row: Row, victim: str, began: int) -> None:
+        """It serves what the environment has or nothing, and is named."""
         instance = self.instances()[victim]
-        serving = "SELECT count(*) FROM endpoint WHERE instance_id = ? AND state = 'serving'"
-        current = (
-            "SELECT digest FROM release "
-            "JOIN environment ON environment.id = environment_id AND release.number = environment.release"
+        other = self._ask(
+            "SELECT endpoint.digest FROM endpoint JOIN instance ON instance.id = instance_id "
+            "JOIN environment ON environment.id = instance.environment_id "
+            "JOIN release ON release.environment_id = environment.id AND release.number = environment.release "
+            "WHERE instance_id = ? AND state = 'serving' AND endpoint.digest != release.digest",
+            instance,
         )
-        if self._ask(serving, instance)[0][0] and self._ask(f"{serving} AND digest != ({current})", instance)[0][0]:
+        if other:
             row.problems.append(f"{instance} is in rotation with another release")
         if not any(instance in message for message in self._events(began)):
             row.problems.append(f"no event names {instance}")
+
+    def _out(self) -> set[str]:
+        """Servers that are out of rotation."""
+        serving = {instance for instance, _, _ in self._rows()}
+        return {name for name, instance in self.instances().items() if instance not in serving}
 
     def _see_back(self, row: Row, since: float, *, away: bool) -> None:
         try:

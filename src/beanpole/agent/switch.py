@@ -23,12 +23,14 @@ SETTLE = 1.0  # seconds in which a new process that cannot work usually ends
 
 
 async def switch(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Arguments release; grace and settle if wanted. Result: names of the processes that were stopped and started.
+    """Arguments release; grace and settle if wanted, serving as in `commit`. Result: what was stopped and started.
 
     JobFailure when a new process ends with an error within `settle` seconds; then the old ones run again.
     """
     arguments = Arguments("switch", job.arguments)
     release = instance.releases.prepared(arguments.text("release"), "switch")
+    if arguments.flag("serving"):
+        _refuse_absent(instance, release, "switch")
     grace = arguments.number("grace", GRACE)
     running = [entry for entry in instance.supervisor.running() if entry.name not in LISTENING]
     old = [entry for entry in running if entry.release != release.digest]
@@ -47,10 +49,16 @@ async def switch(instance: Instance, job: Job) -> Dict[str, Any]:
 
 
 async def commit(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Arguments release, keep. The release is what a boot starts; others are removed unless kept or running."""
+    """Arguments release, keep. The release is what a boot starts; others are removed unless kept or running.
+
+    `serving`: JobFailure, and nothing is changed, unless its web process is there. One that was proven and was not
+    committed does not survive a start of the machine.
+    """
     arguments = Arguments("commit", job.arguments)
     digest = arguments.text("release")
     release = instance.releases.prepared(digest, "commit")
+    if arguments.flag("serving"):
+        _refuse_absent(instance, release, "commit")
     await instance.supervisor.unboot(digest)
     if instance.releases.current != digest or not release.durable:
         await asyncio.to_thread(instance.releases.commit, digest)
@@ -78,6 +86,13 @@ async def stop(instance: Instance, job: Job) -> Dict[str, Any]:
     job.progress(f"stopping {', '.join(entry.name for entry in chosen) or 'nothing'}")
     grace = arguments.number("grace", GRACE)
     return {"killed": await _stop(instance, chosen, grace)}
+
+
+def _refuse_absent(instance: Instance, release: Release, stage: str) -> None:
+    web = instance.supervisor.find(release.digest, "web")
+    if web is None or not web.wanted:
+        message = f"web of release {release.digest}, which had passed its checks, is not there any more"
+        raise JobFailure(stage, message, "The machine was started anew, or somebody stopped it. Deploy again.")
 
 
 async def _stop(instance: Instance, entries: List[Entry], grace: float) -> bool:

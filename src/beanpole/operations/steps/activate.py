@@ -105,10 +105,10 @@ def gate_limit(work: Work) -> float:
 async def finish(work: Work) -> dict[str, Any]:
     digest = work.release.digest
     grace = work.settings.seconds(DEPLOYMENT, "StopGrace")
-    await work.job("switch", {"release": digest, "grace": grace}, SWITCH_TIMEOUT + grace)
+    await work.job("switch", {"release": digest, "grace": grace, "serving": True}, SWITCH_TIMEOUT + grace)
     with work.parts.database.read() as db:
         keep = environments.kept_digests(db, work.environment.id, work.settings.integer(DEPLOYMENT, "KeepReleases"))
-    await work.job("commit", {"release": digest, "keep": keep}, SWITCH_TIMEOUT)
+    await work.job("commit", {"release": digest, "keep": keep, "serving": True}, SWITCH_TIMEOUT)
     with work.writing() as db:
         instances.update(db, work.instance, release=work.release.number)
     return {}
