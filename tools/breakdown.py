@@ -75,7 +75,7 @@ def breakdown(database: Path, operation_id: int) -> Breakdown:
         if seconds is not None:
             own[step] = max(seconds, own.get(step, 0.0))
     # A step that failed has no end of its own: it is over when the next one begins.
-    following = dict(zip(begun, [*list(begun.values())[1:], finished], strict=True))
+    following = dict(zip(begun, [*begun.values(), finished][1:], strict=True))
     parts = [
         Part(step.removeprefix("forward/"), (ended.get(step, following[step]) - at) / 1000, own.get(step))
         for step, at in begun.items()
