@@ -35,7 +35,7 @@ MOVE_LIMIT = 40.0
 """Seconds for the whole move: the caller waits for it."""
 
 UNDO_LIMIT = 10.0
-"""Seconds for an edge that did not come about to go: a server that cannot be reached any more keeps what came so far."""
+"""Seconds for an edge that did not come about to go: a server that is not reached any more keeps what came so far."""
 
 END_LIMIT = 30.0
 """Seconds for the requests of an edge that ends."""
