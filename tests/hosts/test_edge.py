@@ -118,6 +118,13 @@ def test_what_stands_in_the_way_changes_nothing(fleet: ServersSite, servers: lis
     assert "is no domain" in refused(api.move_edge, Name=front.name, Domain="no domain")
     bed.exec(front.name, "systemctl", "stop", "taker.service")
 
+    bed.cut(front.name)
+    said = refused(api.move_edge, Name=front.name, Port=PORT)
+    assert "cannot" in said
+    assert f"host {front.name}" in said.lower()
+    assert api.describe_edges()["Edges"] == before
+    bed.join(front.name)
+
     local = (("beanpole:fleet", "Location", "local"),)
     assert fleet.create(app("probe", "v1"), name="shop-here", settings=local)["Outcome"] == "succeeded"
     assert "shop-here" in refused(api.move_edge, Name=front.name, Port=PORT)
@@ -125,7 +132,3 @@ def test_what_stands_in_the_way_changes_nothing(fleet: ServersSite, servers: lis
     assert not [line for line in traces(bed, front.name) if "edge" in line]
     assert api.describe_edges()["Edges"] == before
     assert fleet.get(host="shop-here.localhost")[0] == 200
-
-    bed.cut(front.name)
-    assert "cannot be reached" in refused(api.move_edge, Name=front.name, Port=PORT)
-    assert api.describe_edges()["Edges"] == before

@@ -31,8 +31,11 @@ PORT = 80
 FIND_LIMIT = 15.0
 """Seconds for the new edge to find what the present one finds. It needs one or two, or has no way there."""
 
-MOVE_LIMIT = 50.0
+MOVE_LIMIT = 40.0
 """Seconds for the whole move: the caller waits for it."""
+
+UNDO_LIMIT = 10.0
+"""Seconds for an edge that did not come about to go: a server that is not reached any more keeps what came so far."""
 
 END_LIMIT = 30.0
 """Seconds for the requests of an edge that ends."""
@@ -146,8 +149,9 @@ class EdgeMoves:
     async def _undo(self, before: tuple[Edge, ...], host_id: str | None, was_there: bool) -> None:
         edge = self._control.edge
         if not was_there:
-            with contextlib.suppress(*TROUBLE):
-                await edge.end(host_id, 0.0)
+            with contextlib.suppress(*TROUBLE, TimeoutError):
+                async with asyncio.timeout(UNDO_LIMIT):
+                    await edge.end(host_id, 0.0)
         with self._control.database.write() as db:
             edges.put(db, before)
         with contextlib.suppress(*TROUBLE):
