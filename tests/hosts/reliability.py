@@ -16,11 +16,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
 from bed import Bed
-from matrix import Cell, Row, cells, named
+from matrix import FAULTS, STEPS, Cell, Row, cells, named
 from plot import Plot
 from servers_site import ServersSite
 from traces import remove_traces
@@ -53,22 +54,31 @@ def main() -> int:
     parser.add_argument("cells", nargs="*", help="STEP-FAULT, such as gate-kill (default: all, into the table)")
     parser.add_argument("--beds", type=int, default=2, help="how many at once (default: 2)")
     parser.add_argument("--rate", type=float, default=100.0, help="requests a second on each (default: 100)")
+    parser.add_argument("--minutes", type=float, default=240.0, help="after which no further one is begun")
     parser.add_argument("--rows", type=Path, help="file for the rows as JSON, one a line, instead of the table")
     given = parser.parse_args()
     faulthandler.register(signal.SIGUSR1)  # where it is, when it takes long
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was begun is ended
     if given.rows is not None:
-        return _run([named(name) for name in given.cells], given.rate, given.rows)
+        return _run([named(name) for name in given.cells], given.rate, given.rows, given.minutes)
     load = os.getloadavg()[0]
-    wanted = given.cells or [cell.name for cell in cells()]
-    rows = _shared_out(wanted, given.beds, given.rate)
+    wanted = given.cells or [cell.name for cell in _mixed()]
+    rows = _shared_out(wanted, given)
     if not given.cells:
         TABLE.write_text(_page(rows, given.beds, given.rate, load))
     return 1 if len(rows) < len(wanted) or any(row.problems for row in rows) else 0
 
 
-def _run(wanted: list[Cell], rate: float, rows: Path) -> int:
+def _mixed() -> list[Cell]:
+    """All, so that each fault and each step come early."""
+    steps, faults = list(STEPS), list(FAULTS)
+    return sorted(cells(), key=lambda cell: (faults.index(cell.fault) - steps.index(cell.step)) % len(faults))
+
+
+def _run(wanted: list[Cell], rate: float, rows: Path, minutes: float) -> int:
     """All of them, one after the other. A control plane or servers that are left in disorder are made anew."""
     left = list(wanted)
+    limit = time.monotonic() + minutes * 60
     good = True
     with Plot() as plot:
         bed = Bed(plot)
@@ -81,6 +91,8 @@ def _run(wanted: list[Cell], rate: float, rows: Path) -> int:
                 trial = Trial(bed, site, servers, rate)
                 trial.begin()
                 while left:
+                    if time.monotonic() > limit:
+                        return 1
                     cell = left.pop(0)
                     row = Row(cell.name, cell.step.name, cell.fault.words)
                     try:
@@ -94,24 +106,36 @@ def _run(wanted: list[Cell], rate: float, rows: Path) -> int:
                     print(_line(row), flush=True)
                     if row.problems:
                         print("\n".join(["", *row.problems, *row.events, site.log(), ""]), flush=True)
-                        break
+                        if not _mended(trial):
+                            break
             finally:
                 site.end()
     return 0 if good else 1
 
 
-def _shared_out(wanted: list[str], beds: int, rate: float) -> list[Row]:
+def _mended(trial: Trial) -> bool:
+    """Whether all servers are in line once no fault is left."""
+    trial.bed.up(SERVERS)
+    try:
+        trial.in_line()
+    except AssertionError:
+        return False
+    return True
+
+
+def _shared_out(wanted: list[str], given: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder, str(number)) for number in range(min(beds, len(wanted)))]
+        files = [Path(folder, str(number)) for number in range(min(given.beds, len(wanted)))]
         shares = [wanted[number :: len(files)] for number in range(len(files))]
-        words = [sys.executable, __file__, "--rate", str(rate)]
+        words = [sys.executable, __file__, "--rate", str(given.rate), "--minutes", str(given.minutes)]
         running = [
             subprocess.Popen([*words, "--rows", str(file), *share]) for file, share in zip(files, shares, strict=True)
         ]
         for process in running:
             process.wait()
         found = [Row(**json.loads(line)) for file in files if file.exists() for line in file.read_text().splitlines()]
-    return sorted(found, key=lambda row: wanted.index(row.cell))
+    order = [cell.name for cell in cells()]
+    return sorted(found, key=lambda row: order.index(row.cell))
 
 
 def _page(rows: list[Row], beds: int, rate: float, load: float) -> str:
@@ -123,7 +147,9 @@ def _page(rows: list[Row], beds: int, rate: float, load: float) -> str:
         f"{platform.python_version()}; {beds} beds of {SERVERS} servers at once, {rate:.0f} requests a second on each. "
         f"Load average {load:.1f} at the begin, {os.getloadavg()[0]:.1f} at the end.\n\n"
     )
-    result = f"**Result.** {len(rows) - len(bad)} of {len(rows)} scenarios hold what is promised. "
+    every = len(list(cells()))
+    result = f"**Result.** {len(rows) - len(bad)} of {len(rows)} scenarios hold what is promised"
+    result += ". " if len(rows) == every else f"; {every - len(rows)} others were not run. "
     result += f"{failed} of {sent:,} GETs failed"
     result += f", {inside} of them sent before their fault was complete.\n\n" if failed else ".\n\n"
     titles = "| step | fault | ended | GETs | failed | all serve | back |\n|---|---|---|---|---|---|---|\n"

@@ -26,7 +26,17 @@ async def drain(work: Work) -> dict[str, Any]:
 
 
 async def leave_rotation(work: Work) -> dict[str, Any]:
-    return {"cut": await leave(work, keep=None)}
+    """A server that cannot be reached gets no more requests from here, and those that it has are not waited for."""
+    try:
+        return {"cut": await leave(work, keep=None)}
+    except AgentUnreachable as silence:
+        if work.parts.fleet.place(work.instance).shared_machine:
+            raise
+        with work.writing() as db:
+            for endpoint in instances.endpoints_of(db, work.instance):
+                instances.remove_endpoint(db, work.instance, endpoint.digest)
+        await work.parts.edge.apply()
+        return {"silent": str(silence)}
 
 
 async def terminate(work: Work) -> dict[str, Any]:
