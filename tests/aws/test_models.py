@@ -53,6 +53,7 @@ def test_our_own_service_can_be_used_with_botocore() -> None:
         "DescribeEdges",
         "MoveEdge",
         "EndFormerEdges",
+        "DescribeHistory",
         "PlanAdoption",
         "AdoptUnit",
         "DescribeAdoption",
