@@ -21,7 +21,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # pytest's exit status 5 means that nothing was selected: no failure when ARGS did the selecting.
 NOTHING_SELECTED := $(if $(ARGS),5,0)
 
-.PHONY: help demo test test-long test-hosts reliability check bench clean
+.PHONY: help demo test test-long test-hosts reliability check bench bench-hosts clean
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo 'make reliability  every fault at every step of a deployment on five such servers; writes docs/reliability.md (half an hour)'
 	@echo 'make check   ruff, mypy and the import rules'
 	@echo 'make bench   measures this machine and prints the figures'
+	@echo 'make bench-hosts  the same for five real Debian servers, beside the goals (needs what test-hosts needs)'
 	@echo 'make clean   removes everything that make made here, environments too'
 
 demo: $(VENV_READY)
@@ -64,6 +65,9 @@ check: $(VENV_READY)
 
 bench: $(VENV_READY)
 	@.venv/bin/python tools/bench.py $(ARGS)
+
+bench-hosts: $(VENV_READY)
+	@.venv/bin/python tools/bench_hosts.py $(ARGS)
 
 clean:
 	@rm -rf .venv .eb build dist src/*.egg-info

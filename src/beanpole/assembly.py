@@ -14,12 +14,15 @@ from beanpole.aws.call import AccessKey, Service
 from beanpole.aws.gateway import Gateway
 from beanpole.aws.models import load_model
 from beanpole.balancer.pool import Health
+from beanpole.control.adopt import Adoptions
 from beanpole.control.context import Control
+from beanpole.control.eject import Ejections
 from beanpole.control.hosts import Hosts
 from beanpole.control.logs import Logs
 from beanpole.fleet.agent_program import agent_program
-from beanpole.fleet.balancers import Balancers, Listen
+from beanpole.fleet.balancers import Balancers
 from beanpole.fleet.detached import DetachedAgent
+from beanpole.fleet.edges import Listen
 from beanpole.fleet.fleet import Fleet
 from beanpole.fleet.layers import Layers
 from beanpole.fleet.local import ThisMachine
@@ -43,6 +46,7 @@ from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
 from beanpole.reconcile.upkeep import Upkeep
 from beanpole.reconcile.watch import Watch
+from beanpole.services.beanpole.adopt import AdoptCalls
 from beanpole.services.beanpole.api import Beanpole, ControlPlane
 from beanpole.services.beanpole.hosts import HostCalls
 from beanpole.services.ec2 import Ec2
@@ -98,7 +102,8 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     machine = ThisMachine(database, blobs, home.instances, program, me.store, home.layers)
     servers = Servers(database, me.store)
     setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
-    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, Posts(servers, setup).on)
+    posts = Posts(servers, setup)
+    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, posts.on, posts.edge_on)
     place = ServerPlace(database, servers, blobs, setup)
     fleet = Fleet(database, machine, place)
     pythons = installed_pythons()
@@ -129,14 +134,16 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     )
     objects.create_bucket(control.bucket)
     logs = Logs(control, fleet, loop)
-    here = ControlPlane(str(home.root), api, f"http://{listen.address}:{listen.port}")
+    here = ControlPlane(str(home.root), api)
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
     hosts = Hosts(control, servers, setup, Removal())
+    adopting = AdoptCalls(Adoptions(control, servers, setup), Ejections(control, servers), loop)
+    our_handlers = ours.handlers() | HostCalls(control, hosts, loop).handlers() | adopting.handlers()
     handlers = elasticbeanstalk.handlers(control, collector, logs, objects)
     gateway = Gateway(
         services=[
             Service("elasticbeanstalk", load_model("elasticbeanstalk"), handlers),
-            Service("beanpole", load_model("beanpole"), ours.handlers() | HostCalls(control, hosts, loop).handlers()),
+            Service("beanpole", load_model("beanpole"), our_handlers),
             Iam(database, me.account).service(),
             Ec2(database, me).service(),
         ],

@@ -22,12 +22,13 @@ import uvicorn
 from beanpole.assembly import Assembly, assemble
 from beanpole.aws.gateway import UVICORN_OPTIONS
 from beanpole.fleet.agent_program import agent_program
-from beanpole.fleet.balancers import Listen
 from beanpole.fleet.detached import AgentWillNotStart, DetachedAgent
+from beanpole.fleet.edges import Listen
 from beanpole.fleet.envoy import EnvoyMissing, envoy_binary
 from beanpole.fleet.local import STARTS
 from beanpole.fleet.proxy import BalancerRefused
 from beanpole.home import Home, HomeUnusable
+from beanpole.store import edges
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity
 
@@ -159,6 +160,8 @@ class _Server(uvicorn.Server):
 async def _end(home: Home) -> list[str]:
     with _opened(home) as database:
         store = identity(database, "").store
+        with database.write() as db:
+            edges.remove(db, None)  # one that only stood beside the present one is not to come back
     program = agent_program(home.programs)
     agents = [DetachedAgent(folder, program, store, "instance") for folder in sorted(home.instances.glob("i-*"))]
     ran = [agent for agent in agents if agent.ever_ran()]

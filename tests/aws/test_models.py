@@ -50,6 +50,9 @@ def test_our_own_service_can_be_used_with_botocore() -> None:
         "CheckHosts",
         "RemoveHost",
         "SetDefaultLocation",
+        "DescribeEdges",
+        "MoveEdge",
+        "EndFormerEdges",
     }
 
 

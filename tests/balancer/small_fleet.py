@@ -24,8 +24,9 @@ from echo_app import EchoApp
 from beanpole.balancer.pool import Health
 from beanpole.fleet.agent_client import AgentClient, AgentUnreachable
 from beanpole.fleet.agent_program import agent_program
-from beanpole.fleet.balancers import Balancers, Listen
+from beanpole.fleet.balancers import Balancers
 from beanpole.fleet.detached import DetachedAgent
+from beanpole.fleet.edges import Listen
 from beanpole.fleet.proxy import Post
 from beanpole.store import environments, hosts, instances
 from beanpole.store.database import Database

@@ -21,6 +21,15 @@ def test_rehearsal_leaves_nothing_behind(served: Served, toy: Toy, shop: Path, r
     assert (shop / ".elasticbeanstalk/config.yml").read_text() == remembered
 
 
+def test_rehearsal_says_what_preflight_would_find(served: Served, toy: Toy, shop: Path, run: Run) -> None:
+    deployed_before(toy, shop)
+    toy.plan, toy.findings = PLAN, ["i-1, i-2: the disk has 3 MB free and the release needs 200 MB"]
+    done = run("deploy", "--dry-run")
+    assert done.status == 0
+    assert done.err == f"Preflight: {toy.findings[0]}\n"
+    assert run("deploy", "--dry-run", "--json").json["findings"] == toy.findings
+
+
 def test_rehearsal_of_a_first_use(served: Served, toy: Toy, shop: Path, run: Run) -> None:
     done = run("deploy", "--dry-run", "--json", "--instances", "2")
     assert done.status == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from deploying import PLAN, first
-from toy_api import Run, Served, Toy
+from toy_api import Run, Served, Toy, deployed_before
 
 from beanpole.cli import workspace
 
@@ -126,6 +126,22 @@ def test_only_settings_that_differ_are_sent(served: Served, toy: Toy, shop: Path
             "OptionsToRemove": [{"Namespace": "aws:elasticbeanstalk:application:environment", "OptionName": "OLD"}],
         }
     ]
+
+
+def test_smoke_tests_of_the_command_line_are_stored_as_the_option(
+    served: Served, toy: Toy, shop: Path, run: Run
+) -> None:
+    deployed_before(toy, shop)
+    toy.plan = PLAN
+    assert run("deploy", "--smoke", "/health", "--smoke", '/version contains "v2"').status == 0
+    key, value = ("beanpole:deployment", "SmokeTests"), 'GET /health 200, GET /version 200 contains "v2"'
+    asked = toy.called("UpdateEnvironment")[-1]
+    assert asked["OptionSettings"] == [dict(zip(("Namespace", "OptionName", "Value"), (*key, value), strict=True))]
+    toy.settings["shop-dev"][key] = value
+    (shop / "application.py").write_text("application = 2\n")
+    assert run("deploy", "--smoke", "").status == 0
+    asked = toy.called("UpdateEnvironment")[-1]
+    assert asked["OptionsToRemove"] == [{"Namespace": key[0], "OptionName": key[1]}]
 
 
 def test_a_folder_that_cannot_be_written_is_only_warned_of(

@@ -42,6 +42,15 @@ def host(name: str = "web1", **more: Any) -> dict[str, Any]:
     } | more
 
 
+LOCAL_EDGE = {
+    "Address": "127.0.0.1",
+    "Port": 8080,
+    "Domain": "localhost",
+    "Url": "http://127.0.0.1:8080",
+    "Leads": True,
+}
+
+
 def finding(code: str, severity: str = "blocking") -> dict[str, str]:
     return {"Code": code, "Severity": severity, "Cause": f"cause of {code}", "Remedy": f"remedy of {code}"}
 
@@ -53,12 +62,16 @@ class Servers:
         self.toy = toy
         self.findings: dict[str, list[dict[str, str]]] = {}
         self.left: str | None = None
+        self.edges = [LOCAL_EDGE]
         toy.ours = {
             "DescribeHostKeys": self._keys,
             "AddHosts": self._add,
             "CheckHosts": lambda call: {"Reports": [self._report(each["Name"]) for each in toy.hosts]},
             "RemoveHost": self._remove,
             "SetDefaultLocation": self._set,
+            "DescribeEdges": lambda call: {"Edges": self.edges},
+            "MoveEdge": self._move,
+            "EndFormerEdges": self._end,
         }
 
     def _keys(self, call: Call) -> dict[str, Any]:
@@ -95,6 +108,16 @@ class Servers:
 
     def _set(self, call: Call) -> None:
         self.toy.location = call.params["Location"]
+
+    def _move(self, call: Call) -> dict[str, Any]:
+        name, domain = call.params.get("Name"), call.params.get("Domain", "localhost")
+        there = LOCAL_EDGE | ({"Name": name, "Url": "http://10.0.0.5:80", "Port": 80, "Domain": domain} if name else {})
+        self.edges = [there, *({**each, "Leads": False} for each in self.edges)]
+        return {"Edge": there}
+
+    def _end(self, call: Call) -> dict[str, Any]:
+        self.edges = self.edges[:1]
+        return {"Cut": 2}
 
 
 @pytest.fixture
@@ -299,3 +322,28 @@ def test_ssh_on_this_machine_is_a_shell_in_the_instances_folder(toy: Toy, served
     assert (several.status, "Name one: i-1, i-2." in several.err) == (2, True)
     unknown = run("ssh", "i-3")
     assert (unknown.status, "There is no instance and no host i-3." in unknown.err) == (3, True)
+
+
+def test_the_edge_is_shown_moved_and_the_former_one_ended(toy: Toy, servers: Servers, run: Run) -> None:
+    toy.hosts = [host("web1")]
+    assert "this machine" in run("hosts", "edge").out
+    moved = run("hosts", "edge", "web1", "--domain", "example.com")
+    assert moved.status == 0, moved
+    assert toy.called("MoveEdge") == [{"Name": "web1", "Domain": "example.com"}]
+    assert "http://10.0.0.5:80" in moved.out
+    assert "--end-former" in moved.out
+    assert "Warning" not in moved.err
+    ended = run("hosts", "edge", "--end-former")
+    assert "2 requests had not ended and were cut" in ended.err
+    assert "--end-former" not in ended.out
+    assert json.loads(run("hosts", "edge", "--json").out)["edges"][0]["host"] == "web1"
+    assert "names below localhost lead to whoever asks" in run("hosts", "edge", "web1").err
+    assert run("hosts", "edge", "--local").status == 0
+    assert toy.called("MoveEdge")[-1] == {}
+
+
+def test_an_edge_that_makes_no_sense(run: Run) -> None:
+    assert run("hosts", "edge", "web1", "--local").status == 2
+    assert run("hosts", "edge", "--port", "80").status == 2
+    assert run("hosts", "edge", "--force").status == 2
+    assert "There is no host web9" in run("hosts", "edge", "web9").err

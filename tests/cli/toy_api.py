@@ -120,6 +120,8 @@ class Toy:
     frames: list[dict[str, Any]] = field(default_factory=going_well)
     """Of the next operation."""
     plan: dict[str, Any] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+    """Of a preflight that is only looked at."""
     at_look: dict[int, Callable[[], None]] = field(default_factory=dict)
     """What to do when an operation is looked at for the so-maniest time, before it answers."""
     forget_operations: bool = False
@@ -128,6 +130,7 @@ class Toy:
     """The sentence with which rollbacks and aborts are refused."""
     logs: list[list[dict[str, str]]] = field(default_factory=list)
     differences: list[dict[str, str]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     hosts: list[dict[str, Any]] = field(default_factory=list)
     location: str = "local"
     ours: dict[str, Callable[[Call], Any]] = field(default_factory=dict)
@@ -203,8 +206,9 @@ class Toy:
                 "BalancerUrl": "http://127.0.0.1:8080",
             },
             "DescribeOperations": self._describe_operations,
-            "PlanEnvironmentUpdate": lambda call: {"Plan": self.plan},
+            "PlanEnvironmentUpdate": self._plan,
             "DescribeReleases": self._releases,
+            "DescribeHistory": self._history,
             "DescribeRequests": lambda call: {
                 "Served": 12345,
                 "Failed": 1,
@@ -341,6 +345,15 @@ class Toy:
             return proposed | {"Plan": self.plan}
         self.begin(call, name, "rollback", "v0")
         return proposed | {"OperationId": str(len(self.operations))}
+
+    def _plan(self, call: Call) -> dict[str, Any]:
+        return {"Plan": self.plan} | ({"Findings": self.findings} if call.params.get("Preflight") else {})
+
+    def _history(self, call: Call) -> dict[str, Any]:
+        if "EnvironmentName" in call.params and call.params["EnvironmentName"] not in self.environments:
+            raise AwsError("InvalidParameterValue", f"No Environment found for {call.params['EnvironmentName']}.")
+        number = call.params.get("Number")
+        return {"Entries": [each for each in self.history if number in (None, each["Number"])]}
 
     def _releases(self, call: Call) -> dict[str, Any]:
         return {

@@ -229,16 +229,16 @@ class Site:
         )
 
     def create(
-        self, source: Path | dict[str, str], *, name: str = "shop-dev", instances: int = 1, settings: Settings = ()
+        self, source: Source, *, name: str = "shop-dev", label: str = "v1", instances: int = 1, settings: Settings = ()
     ) -> dict[str, Any]:
-        """An environment with version `v1` of application `shop`; the operation when it has ended."""
-        self.version("shop", "v1", source)
+        """An environment with a new version of application `shop`; the operation when it has ended."""
+        self.version("shop", label, source)
         group = "aws:autoscaling:asg"
         sizes = ((group, "MinSize", str(instances)), (group, "MaxSize", str(instances)))
         answer = self.client().create_environment(
             ApplicationName="shop",
             EnvironmentName=name,
-            VersionLabel="v1",
+            VersionLabel=label,
             SolutionStackName=self.stack(),
             OptionSettings=options_of((*sizes, *settings)),
         )
@@ -321,9 +321,12 @@ class Site:
         return found
 
     @contextlib.contextmanager
-    def load(self, *, rate: float = 200.0, host: str = "shop-dev.localhost", **more: float | str) -> Iterator[LoadRun]:
-        """The load generator in a process of its own for as long as the block lasts."""
-        words = [sys.executable, str(LOAD), f"127.0.0.1:{self.port}", "--host", host, "--rate", str(rate)]
+    def load(
+        self, *, rate: float = 200.0, host: str = "shop-dev.localhost", to: str | None = None, **more: float | str
+    ) -> Iterator[LoadRun]:
+        """The load generator in a process of its own for as long as the block lasts. `to`: else this machine's edge."""
+        target = to or f"127.0.0.1:{self.port}"
+        words = [sys.executable, str(LOAD), target, "--host", host, "--rate", str(rate)]
         for name, value in more.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

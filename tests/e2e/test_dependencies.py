@@ -27,7 +27,7 @@ ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forev
 """
 
 PIPFILE_LOCK = json.dumps({
-    "_meta": {"sources": [{"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": True}]},
+    "_meta": {"sources": []},
     "default": {"itsdangerous": {"version": "==2.2.0"}},
     "develop": {"flask": {"version": "==99.99.99"}},
 })  # fmt: skip

@@ -12,7 +12,8 @@ import msgspec
 from structlog.testing import capture_logs
 
 from beanpole.balancer.pool import Health
-from beanpole.fleet.balancers import Balancers, Listen
+from beanpole.fleet.balancers import Balancers
+from beanpole.fleet.edges import Listen
 from beanpole.fleet.proxy import Post
 from beanpole.store import environments, instances
 from beanpole.store.database import Database

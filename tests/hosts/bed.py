@@ -56,6 +56,11 @@ class Bed:
         """The address that this machine has for the hosts; a test that serves them something binds to it."""
         return str(self._inventory()["control"])
 
+    @property
+    def bridge(self) -> str:
+        """The network of this machine that all hosts are on, for whoever counts what goes over it."""
+        return str(self._inventory()["bridge"])
+
     def servers(self) -> list[Server]:
         return [Server(**{**found, "key": Path(found["key"])}) for found in self._inventory()["hosts"]]
 
@@ -141,6 +146,10 @@ class Bed:
     def slow(self, name: str, milliseconds: float, loss: float = 0) -> None:
         """So much longer per round trip, and so many percent of the packets lost each way; 0 and 0 end it."""
         self._hosts("slow", name, str(milliseconds), str(loss))
+
+    def wall(self, name: str, *ports: int) -> None:
+        """A firewall that lets in only these TCP ports; without any it ends."""
+        self._hosts("wall", name, *map(str, ports))
 
     def fill(self, name: str, leave: int = 0) -> None:
         """Fills the disk but for so many kilobytes: writes fail with ENOSPC, for root too."""

@@ -277,7 +277,7 @@ def forget(outfit: Outfit, instance_id: str) -> None:
 
 def test_an_agent_that_is_just_starting_is_not_started_again(bed: Bed, servers: list[Server], outfit: Outfit) -> None:
     """On a busy server it takes seconds until it says which program it is."""
-    outfit.run(lambda running: running.setup.proxy_agent(running.server("host1")))
+    outfit.run(lambda running: running.setup.balancer_agent(running.server("host1")))
     bed.exec("host1", "rm", f"{layout.home(layout.PROXY)}/agent.json")
     pid = main_pid(bed, layout.PROXY)
     outfit.run(lambda running: running.setup.install(running.server("host1")))
@@ -302,7 +302,7 @@ def test_an_upgrade_touches_no_application_and_waits_for_jobs(
 
     async def work(running: Running) -> None:
         await running.place.launch(INSTANCE)
-        await running.setup.proxy_agent(running.server("host1"))
+        await running.setup.balancer_agent(running.server("host1"))
         source = await running.place.bring(INSTANCE, [files[0][2]], lambda *line: None)
         fleet = Fleet(outfit.database, running.place, running.place)
         fetch = {"release": "r1", "manifest": files, "source": source}
@@ -345,7 +345,7 @@ def test_purge_leaves_a_server_as_it_was_and_leave_keeps_what_serves(
 
     async def work(running: Running) -> None:
         await running.place.launch(INSTANCE)
-        client = await running.setup.proxy_agent(running.server("host1"))
+        client = await running.setup.balancer_agent(running.server("host1"))
         path = running.setup.envoy_path(running.server("host1"))
         bootstrap = json.dumps({"admin": {"address": {"pipe": {"path": "admin.sock"}}}, "static_resources": {}})
         listen = {"address": "127.0.0.1", "port": 8080}

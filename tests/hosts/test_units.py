@@ -68,9 +68,11 @@ def test_a_release_goes_from_unproven_to_enabled(site: UnitSite) -> None:
     site.job("switch", release="r1", settle=0, grace=5)
     site.job("commit", release="r1", keep=[])
     for name in ("web", "worker"):
-        pid = str(site.process("r1", name)["pid"])
-        properties = site.show(site.unit("r1", name), "Restart", "UnitFileState", "MainPID", "NeedDaemonReload")
-        assert properties == ["always", "enabled", pid, "no"]
+        pid, of = str(site.process("r1", name)["pid"]), site.unit("r1", name)
+        assert site.sh(f"systemctl is-enabled {of}") == "enabled"
+        eventually("it is shown", lambda of=of: site.show(of, "UnitFileState") == ["enabled"])
+        properties = site.show(of, "Restart", "MainPID", "NeedDaemonReload")
+        assert properties == ["always", pid, "no"]
         assert site.sh(f"cat /proc/{pid}/oom_score_adj") == site.sh("cat /proc/1/oom_score_adj")
     assert site.answer(found["port"]) == "fine"
     assert site.sh(f"stat -c %U /proc/{found['pid']}") == USER

@@ -73,10 +73,10 @@ class Edge:
     def __init__(self) -> None:
         self.waits: list[float] = []
 
-    async def apply(self) -> None:
+    async def apply(self, _instance: str | None = None) -> None:
         pass
 
-    async def idle(self, _environment: str, _address: str, _port: int, seconds: float) -> int:
+    async def idle(self, _environment: str, _endpoint: Endpoint, seconds: float) -> int:
         self.waits.append(seconds)
         return 0
 

@@ -1,12 +1,17 @@
 """Steps that cannot do all that they are for: what the operation makes of it, and what its user is told."""
 
 import importlib
+from typing import Any
 
 import pytest
 from engine_site import FLEET, NEW, REGISTRY, EngineSite, blame, drain, job_failed, launch
 
+from beanpole.operations.blame import Blame, StepFailed
+from beanpole.operations.steps import HANDLERS
 from beanpole.operations.steps.leave import DRAIN_DELAY
+from beanpole.operations.work import Work
 from beanpole.options.precedence import Context, resolve
+from beanpole.policies.plan import Fetch
 from beanpole.store import environments, instances
 from beanpole.store.operations import Operation
 
@@ -52,6 +57,21 @@ def test_a_clock_that_is_put_back_does_not_prolong_a_drain(site: EngineSite) -> 
     assert done.outcome == "succeeded"
     assert len(site.edge.waits) == len(FLEET)
     assert max(site.edge.waits) <= delay
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_fails_for_several_names_those_that_are_to_blame(
+    site: EngineSite, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    async def fetch(work: Work) -> dict[str, Any]:
+        raise StepFailed(Blame(stage="Fetch", cause="no such package", instance=work.instance if named else ""))
+
+    monkeypatch.setitem(HANDLERS, Fetch, fetch)
+    step = Fetch(key="fetch", slots=tuple(FLEET), words="Bring bundle and dependencies")
+    told = blame(site.carry_out(site.submit(step)))
+    first, *others = FLEET
+    also = f" ({', '.join(others)} failed in the same step)" if named else ""
+    assert (told["cause"], told["instance"]) == (f"no such package{also}", first if named else "")
 
 
 def with_memory(site: EngineSite, monkeypatch: pytest.MonkeyPatch, available: int | None) -> Operation:

@@ -34,6 +34,8 @@ def test_our_own_options_and_their_defaults(registry: Registry) -> None:
         "WatchMinutes": "5",
         "KeepReleases": "5",
         "StopGrace": "10",
+        "SmokeTests": "",
+        "LogErrors": "warn",
     }
 
 

@@ -187,7 +187,8 @@ def test_the_clock(skew: int | None, severity: str | None, cause: str) -> None:
 )
 def test_the_application_port_is_taken(listener: Listener, cause: str, remedy: str) -> None:
     finding = one(listening=(listener, msgspec.structs.replace(listener, address="10.0.0.1")))
-    assert (finding.code, finding.severity) == ("port-taken", "blocking")
+    # A service can be adopted; until then nothing of ours wants its port.
+    assert (finding.code, finding.severity) == ("port-taken", "warning" if listener.unit else "blocking")
     assert cause in finding.cause
     assert remedy in finding.remedy
 

@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 from sshd_site import Sshd, eventually
 
+from beanpole.fleet.servers import layout
+from beanpole.fleet.servers.server import Server
 from beanpole.fleet.servers.transfer import Destination, OnProgress, Sent, TransferFailed, send
+from beanpole.store.hosts import Host
 
 pytestmark = pytest.mark.long
 
@@ -88,6 +91,38 @@ def test_what_is_missing_is_sent_compressed_and_what_is_there_is_not(
 def sent_wire(data: bytes, file: File) -> int:
     """Bytes that one short file takes: its line and its content, which compression would make longer."""
     return len(json.dumps({"sha256": file[1], "size": file[2], "offset": 0}).encode()) + 1 + len(data)
+
+
+def test_little_goes_over_the_connection_that_is_kept_and_much_does_not(
+    sshd: Sshd, program: Path, new_file: NewFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "BLOBS", str(tmp_path / "blobs"))
+    little, more, much = new_file(b"x = 1\n"), new_file(b"x = 2\n"), new_file(RANDOM)
+    row = Host(
+        id="h-1",
+        name="web1",
+        address=json.dumps(sshd.address().to_json()),
+        host_key=str(sshd.host_key),
+        app_port=80,
+        labels="[]",
+        state="ready",
+        python=sys.executable,
+        added_at=0,
+    )
+    server = Server(row, "store-1")
+    server.become = ()
+
+    async def delivered() -> list[int]:
+        try:
+            return [(await server.deliver([file], program=str(program))).sent for file in (little, more, much)]
+        finally:
+            await server.close()
+
+    assert asyncio.run(delivered()) == [6, 6, len(RANDOM)]
+    for path, digest, _ in (little, more, much):
+        assert (tmp_path / "blobs" / digest[:2] / digest).read_bytes() == path.read_bytes()
+    eventually("two connections", lambda: sshd.log.count("Accepted publickey") >= 2)
+    assert sshd.log.count("Accepted publickey") == 2
 
 
 def test_what_a_cut_left_is_gone_on_with(destination: Destination, new_file: NewFile) -> None:

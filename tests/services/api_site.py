@@ -146,7 +146,10 @@ class ApiSite:
     def end_operations(self) -> None:
         """All that are open succeed."""
         control = self.control
-        closing = Closing(SimpleNamespace(database=control.database, registry=control.registry, edge=control.edge))  # type: ignore[arg-type]
+        parts: Any = SimpleNamespace(
+            database=control.database, registry=control.registry, edge=control.edge, layers=control.layers
+        )
+        closing = Closing(parts)
         while (held := operations.claim(control.database, "test", 60_000)) is not None:
             assert asyncio.run(closing.succeeded(held))
 
@@ -169,8 +172,9 @@ def api_site(
         cname=lambda prefix: f"{prefix}.localhost",
         apply=lambda: asyncio.sleep(0),
         listen=SimpleNamespace(address="127.0.0.1", port=8080),
+        fronts=(SimpleNamespace(url="http://127.0.0.1:8080"),),
     )
-    layers: Any = SimpleNamespace(key=lambda *words: site.key_of_layer(*words))
+    layers: Any = SimpleNamespace(key=lambda *words: site.key_of_layer(*words), packages=lambda key: {})
     control = Control(
         database=database,
         blobs=Blobs(folder / "blobs"),
@@ -188,7 +192,7 @@ def api_site(
     servers = Servers(database, control.identity.store)
     hosts = Hosts(control, servers, setup, setup)
     with _loop() as loop:
-        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", "", ""), loop)
+        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", ""), loop)
         collector: Any = SimpleNamespace()
         handlers = elasticbeanstalk.handlers(control, collector, Logs(control, fleet, loop), objects)
         services = [

@@ -52,11 +52,13 @@ def _goes_on(host: Host, base: str, fresh: bool) -> bool:
     if fresh or not host.fits(base):
         host.power_off()
         host.make(base)
-    slow = host.state.get("slow")
-    host.note(cut=None, slow=None, loss=None)
+    slow, wall = host.state.get("slow"), host.state.get("wall")
+    host.note(cut=None, slow=None, loss=None, wall=None)
     if host.on():
         host.cgroup.freeze(False)
         if host.init() and (NAMESPACES / host.machine).exists():
+            if wall:
+                host.link.wall([])
             if slow or not host.link.forwards():
                 host.apply_faults()
             if host.answers(3):

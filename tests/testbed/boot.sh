@@ -18,7 +18,8 @@ while [ "$status" = 133 ]; do
     env -i PATH="$PATH" LANG=C.UTF-8 SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_TMPFS_TMP=0 \
         SYSTEMD_NSPAWN_LOCK=0 systemd-nspawn --quiet --boot --directory="$HOST_HOME/root" --machine="$MACHINE" \
         --hostname="$NAME" --register=no --keep-unit --network-namespace-path="/run/netns/$MACHINE" \
-        --console=pipe --link-journal=no --timezone=off --resolv-conf=off --capability=CAP_NET_ADMIN || status=$?
+        --console=pipe --link-journal=no --timezone=off --resolv-conf=off --capability=CAP_NET_ADMIN \
+        --system-call-filter='pidfd_getfd bpf' || status=$?
     rmdir "/run/systemd/nspawn/propagate/$MACHINE" 2> /dev/null || true
 done
 echo "testbed: $NAME went off by itself ($status)"

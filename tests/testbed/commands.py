@@ -180,6 +180,16 @@ def slow(settings: Settings, words: Words) -> None:
     note_link_fault(the_host(settings, words[0]), slow=milliseconds or (0.001 if loss else None), loss=loss or None)
 
 
+def wall(settings: Settings, words: Words) -> None:
+    if not words or not all(word.isdigit() and 0 < int(word) < 65536 for word in words[1:]):
+        raise BedError("usage: hosts wall HOST [PORT...]")
+    host = the_host(settings, words[0])
+    ports = [int(word) for word in words[1:]]
+    host.note(wall=ports or None)
+    if host.on():
+        host.link.wall(ports)
+
+
 def note_link_fault(host: Host, **fault: float | None) -> None:
     """Notes it, so that it lasts through kill and start, and applies it if the host is on."""
     host.note(**fault)
@@ -227,6 +237,7 @@ LOCKED: dict[str, Command] = {
     "cut": cut,
     "join": join,
     "slow": slow,
+    "wall": wall,
     "fill": fill_disk,
     "unfill": unfill_disk,
 }

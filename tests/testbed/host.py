@@ -185,6 +185,8 @@ class Host:
             loss=state.get("loss") or 0.0,
             log=self.home / "relay.log",
         )
+        if "wall" in state:
+            self.link.wall(state["wall"])
 
 
 def forget(machine: str) -> None:

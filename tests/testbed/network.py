@@ -17,6 +17,17 @@ from .settings import FIRST, LINKS, MOST_HOSTS, Settings
 
 NAMESPACES = Path("/run/netns")
 RELAY = Path(__file__).with_name("relay.py")
+WALL = """\
+flush ruleset
+table inet wall {{
+    chain input {{
+        type filter hook input priority 0; policy drop;
+        iif "lo" accept
+        ct state established,related accept
+        tcp dport {{ {ports} }} accept
+    }}
+}}
+"""
 
 
 class Bridge:
@@ -97,6 +108,14 @@ class Link:
         number, words = ("0", "disabled") if cut else ("3", "forwarding")
         run("bridge", "link", "set", "dev", port, "state", number)
         wait(f"link {port} to be {words}", 5, lambda: port_state(port) == words)
+
+    def wall(self, ports: list[int]) -> None:
+        """A firewall in the host lets in only these TCP ports, and answers to what the host began; without any it ends.
+
+        What is let in no more is dropped, as a security group does it.
+        """
+        rules = WALL.format(ports=", ".join(map(str, ports))) if ports else "flush ruleset\n"
+        run("ip", "netns", "exec", self.namespace, "nft", "-f", "-", text=rules)
 
     def silence(self) -> None:
         """Stops all packets at once, so that nobody hears the host's connections being closed."""

@@ -21,6 +21,7 @@ PACKAGE_OF = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "mount": "mount",
+    "nft": "nftables",
 }
 """Debian's package for each program."""
 

@@ -11,6 +11,7 @@ import signal
 import time
 from typing import Any, Coroutine, Dict, Optional, Sequence, TypeVar
 
+from . import static_process
 from .arguments import Arguments
 from .entry import Entry
 from .failure import JobFailure
@@ -21,6 +22,7 @@ from .process import Process
 from .release import Release
 from .remedy import remedy_for
 from .reservation import is_free
+from .supervisor import LISTENING
 
 STAGE = "start"
 LOOK_SECONDS = 0.05  # between looks whether it listens: not noticeable in a deployment, nor in the machine's load
@@ -35,7 +37,7 @@ Found = TypeVar("Found")
 async def start(instance: Instance, job: Job) -> Dict[str, Any]:
     """Arguments release, health, deadline, fixed_port; grace, verdict and stop_first (here and now) if wanted.
 
-    Result: address, port and pid of the process, and the seconds until it was ready.
+    Result: address, port and pid of the process, the seconds until it was ready; port and paths of static files.
     """
     arguments = Arguments(STAGE, job.arguments)
     release = instance.releases.prepared(arguments.text("release"), STAGE)
@@ -46,9 +48,12 @@ async def start(instance: Instance, job: Job) -> Dict[str, Any]:
     began = time.monotonic()
     try:
         entry = await _running(instance, arguments, release, job)
+        files = await static_process.begin(instance.supervisor, release.digest) if release.static else None
         job.progress(f"waiting until web listens on port {entry.port}")
         startup = _Startup(instance, entry, before)
         address = await startup.ready(health, deadline)
+        if files is not None:
+            await static_process.ready(instance.supervisor, files)
         await instance.supervisor.prove(entry, address)
         startup.check()
     except BaseException:
@@ -59,7 +64,13 @@ async def start(instance: Instance, job: Job) -> Dict[str, Any]:
     if pending is not None and pending["old"] == release.digest:
         instance.undo.clear()
     seconds = round(time.monotonic() - began, 3)
-    return {"address": address, "port": entry.port, "pid": startup.process.identity.pid, "seconds": seconds}
+    return {
+        "address": address,
+        "port": entry.port,
+        "pid": startup.process.identity.pid,
+        "seconds": seconds,
+        "static": {"port": files.port, "paths": [path for path, _ in release.static]} if files is not None else None,
+    }
 
 
 async def _running(instance: Instance, arguments: Arguments, release: Release, job: Job) -> Entry:
@@ -106,9 +117,10 @@ def _claim(instance: Instance, port: int, others: Sequence[Entry]) -> None:
 
 
 async def _undo(instance: Instance, release: Release) -> None:
-    entry = instance.supervisor.find(release.digest, "web")
-    if entry is not None and not entry.proven:
-        await instance.supervisor.stop(entry, STOP_SECONDS)
+    for name in LISTENING:
+        entry = instance.supervisor.find(release.digest, name)
+        if entry is not None and not entry.proven:
+            await instance.supervisor.stop(entry, STOP_SECONDS)
     pending = instance.undo.pending()
     if pending is not None and pending["new"] == release.digest:
         await instance.undo.go_back("the new one could not be started")

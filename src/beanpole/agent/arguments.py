@@ -57,6 +57,9 @@ class Arguments:
             raise self._wrong(name, "a list of objects")
         return [Arguments(f"{self.kind}.{name}", item) for item in items]
 
+    def objects_or_empty(self, name: str) -> List[Arguments]:
+        return [] if self._values.get(name) is None else self.objects(name)
+
     def texts_or_none(self, name: str) -> Optional[List[str]]:
         if self._values.get(name) is None:
             return None

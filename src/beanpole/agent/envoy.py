@@ -14,10 +14,13 @@ from .admin import AdminError
 from .events import EventLog
 from .generation import Setup
 from .http import HttpError, Request, Response, Routes
+from .kernel import this_kernel
 from .port import Port
 from .proxy import Proxy
 from .requests import Requests
 from .snapshot import Snapshots
+from .systemd import Systemd
+from .takeover import Takeover
 from .xds import Xds
 
 
@@ -31,6 +34,7 @@ class BalancerRole:
         self._proxy = Proxy(home, events, self._xds)
         self._snapshots = Snapshots(home, self._xds, self._proxy)
         self._requests = Requests(home, self._proxy.generations, events)
+        self._takeover = Takeover(home, events, this_kernel(), Systemd())
         self._lock: Optional[asyncio.Lock] = None  # made in the loop: Python 3.9 binds it where it is made
         self._settling: "Optional[asyncio.Task[None]]" = None
 
@@ -38,6 +42,7 @@ class BalancerRole:
         """Takes up what an earlier agent left: adopts a living Envoy, starts one that died."""
         self._lock = asyncio.Lock()
         self._xds.prepare()
+        await self._takeover.resume()
         self._snapshots.load()
         if self._proxy.adopt():
             self._settling = asyncio.get_running_loop().create_task(self._settle())
@@ -51,6 +56,7 @@ class BalancerRole:
         if self._settling is not None:
             self._settling.cancel()
             await asyncio.gather(self._settling, return_exceptions=True)
+        await self._takeover.close()
         await self._proxy.stop(processes)
         await self._requests.stop()
 
@@ -62,6 +68,11 @@ class BalancerRole:
             ("PUT", "/envoy"): self.put_envoy,
             ("POST", "/envoy/replace"): self.replace_envoy,
             ("GET", "/requests"): self.get_requests,
+            ("GET", "/takeover"): self.get_takeover,
+            ("PUT", "/takeover"): self.put_takeover,
+            ("POST", "/takeover/switch"): self.switch_takeover,
+            ("POST", "/takeover/back"): self.give_back,
+            ("DELETE", "/takeover"): self.delete_takeover,
         }
 
     async def put_snapshot(self, request: Request) -> Response:
@@ -114,8 +125,11 @@ class BalancerRole:
         if not isinstance(binary, str) or not isinstance(bootstrap, str):
             raise HttpError(400, "binary must be a path and bootstrap the text of a JSON document")
         port = Port.of(body.get("listen"))
+        self._takeover.refuse_envoy(port)
         async with self._guard:
-            return Response.of(await self._proxy.ensure(Setup.of(binary, bootstrap), port))
+            return Response.of(
+                await self._proxy.ensure(Setup.of(binary, bootstrap), port, await self._takeover.ready_for(port))
+            )
 
     async def replace_envoy(self, request: Request) -> Response:
         """Another process takes over, no request is lost → as PUT /envoy. 409 when it cannot; the old one serves on."""
@@ -126,6 +140,38 @@ class BalancerRole:
         """What was asked and answered, see `requests`; with `after`, of later seconds only."""
         after = int(request.number("after", 0, 0, 2**40))
         return Response.of(await self._requests.since(after))
+
+    async def get_takeover(self, request: Request) -> Response:
+        """{"state": null | sharing | switching | done, "unit", "address", "number", "result", "relayed"}."""
+        return Response.of(self._takeover.view())
+
+    async def put_takeover(self, request: Request) -> Response:
+        """{"unit", "listen": {"address", "port"}}: Envoy may listen beside that unit, and gets nothing yet. 409 when
+        that cannot be; with `gap` when the unit could be stopped first."""
+        body = request.json()
+        unit, port = body.get("unit"), Port.of(body.get("listen"))
+        if not isinstance(unit, str) or not unit.endswith(".service") or unit.startswith("-"):
+            raise HttpError(400, f"unit must be the name of a service, not {unit!r}")
+        async with self._guard:
+            await self._takeover.share(unit, port)
+            return Response.of(self._takeover.view())
+
+    async def switch_takeover(self, request: Request) -> Response:
+        """{"seconds": until the unit ends with requests open} → as GET; it goes on by itself."""
+        seconds = _seconds(request.json(), "seconds")
+        if not (await self._proxy.live()).process.alive:
+            raise HttpError(409, "Envoy does not serve")
+        return Response.of(self._takeover.switch(seconds))
+
+    async def give_back(self, request: Request) -> Response:
+        """{"start", "drain": seconds} → as GET, whose state is "back" at the end, or "done" with a problem."""
+        body = request.json()
+        return Response.of(self._takeover.back(self._proxy, _seconds(body, "start"), _seconds(body, "drain")))
+
+    async def delete_takeover(self, request: Request) -> Response:
+        """Nothing is shared any more. Envoy must have left the port before."""
+        await self._takeover.give_up()
+        return Response.of(self._takeover.view())
 
     @property
     def _guard(self) -> asyncio.Lock:
@@ -167,3 +213,11 @@ def _state(health: Dict[str, Any]) -> Dict[str, Any]:
     draining = health.get("eds_health_status") == "DRAINING"
     healthy = not any(value for name, value in health.items() if name.startswith(("failed_", "pending_")))
     return {"healthy": healthy, "state": "draining" if draining else "serving"}
+
+
+def _seconds(body: Dict[str, Any], name: str) -> float:
+    """HttpError 400 unless it is a number from 0 to 3600."""
+    value = body.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 3600:
+        raise HttpError(400, f"{name} must be a number from 0 to 3600")
+    return float(value)

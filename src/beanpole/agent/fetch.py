@@ -44,7 +44,10 @@ async def fetch(instance: Instance, job: Job) -> Dict[str, Any]:
 
 
 async def prepare(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Arguments release, processes, environment, layer, stop_first. Writes them down; nothing is started."""
+    """Arguments release, processes, environment, layer, stop_first, static. Writes them down; nothing is started.
+
+    Result: folders of static files that are `missing`, although somebody asked for them.
+    """
     arguments = Arguments("prepare", job.arguments)
     release = instance.releases.get(arguments.text("release"), "prepare")
     processes = {entry.text("name"): entry.text("command") for entry in arguments.objects("processes")}
@@ -54,6 +57,11 @@ async def prepare(instance: Instance, job: Job) -> Dict[str, Any]:
     layer = arguments.text_or_none("layer")
     if layer is not None and not _is_layer(layer):
         raise JobFailure("prepare", f"the dependency layer {layer} is not complete", "It must be installed first.")
+    folders = arguments.objects_or_empty("static")
+    app = instance.releases.app(release.digest)
+    # Looked for only now: the release's own commands may have made them.
+    here = {each.text("folder") for each in folders if (app / each.text("folder")).exists()}
+    wanted = [each for each in folders if each.text("folder") in here or not each.flag("optional")]
     prepared = replace(
         release,
         state=PREPARED,
@@ -61,11 +69,12 @@ async def prepare(instance: Instance, job: Job) -> Dict[str, Any]:
         environment=arguments.variables("environment"),
         layer=layer,
         stop_first=arguments.flag("stop_first"),
+        static=tuple((each.text("path"), each.text("folder")) for each in wanted),
     )
-    await instance.runner.entrust([instance.releases.app(release.digest), instance.home / "home"])
+    await instance.runner.entrust([app, instance.home / "home"])
     if prepared != release:
         instance.releases.write(prepared)
-    return {}
+    return {"missing": [folder for _, folder in prepared.static if folder not in here]}
 
 
 def _is_here(instance: Instance, digest: str, manifest: Manifest) -> bool:

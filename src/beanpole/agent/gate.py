@@ -1,13 +1,19 @@
-"""The job `gate`: a release that was started proves itself by some checks in a row, and by not dying meanwhile."""
+"""The job `gate`: a release that was started proves itself by some checks in a row, and by not dying meanwhile.
+
+What its web process wrote since it started is looked through for errors; what they mean is the control plane's matter.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from typing import Any, Dict, Optional
 
 from .arguments import Arguments
+from .complaints import Complaints, complaints
 from .entry import Entry
-from .failure import JobFailure
+from .failure import LINE_LIMIT, JobFailure
 from .instance import Instance
 from .jobs import Job
 from .probe import Answer, Health, probe
@@ -17,10 +23,14 @@ from .remedy import remedy_for
 STAGE = "gate"
 CHECKS = 3
 INTERVAL = 1.0  # seconds between checks
+LOG_BYTES = 512 * 1024  # of the log that are looked through for errors: the newest
 
 
 async def gate(instance: Instance, job: Job) -> Dict[str, Any]:
-    """Arguments release, health, checks, interval, deadline. Result: checks passed in a row, and seconds it took."""
+    """Arguments release, health, checks, interval, deadline.
+
+    Result: checks passed in a row, seconds it took, and the errors in the log: count, the last one's line and lines.
+    """
     arguments = Arguments(STAGE, job.arguments)
     digest = arguments.text("release")
     health = Health.read(arguments.mapping("health"))
@@ -39,10 +49,29 @@ async def gate(instance: Instance, job: Job) -> Dict[str, Any]:
         passed = passed + 1 if answer.ok else 0
         job.progress(f"checks passed in a row; the last one {answer.words}", passed, wanted)
         if passed >= wanted:
-            return {"checks": passed, "seconds": round(time.monotonic() - began, 3)}
+            errors = await asyncio.to_thread(_errors, instance, entry)
+            seconds = round(time.monotonic() - began, 3)
+            return {
+                "checks": passed,
+                "seconds": seconds,
+                "errors": {"count": errors.count, "last": errors.last, "lines": list(errors.lines)},
+            }
         if time.monotonic() + interval > limit:
             raise _unhealthy(instance, entry, health, answer, f"{passed} of {wanted} checks in a row")
         await process.wait(interval)
+
+
+def _errors(instance: Instance, entry: Entry) -> Complaints:
+    """In what the present run wrote, or in the newest part of it."""
+    try:
+        with instance.supervisor.log(entry.name).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            begin = entry.log_offset if entry.log_offset <= size else 0  # rotated since
+            file.seek(max(begin, size - LOG_BYTES))
+            text = file.read(LOG_BYTES).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return Complaints(0)
+    return complaints([line[:LINE_LIMIT] for line in text.splitlines()])
 
 
 def _dead(instance: Instance, digest: str, entry: Optional[Entry], process: Optional[Process]) -> JobFailure:

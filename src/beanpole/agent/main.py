@@ -1,6 +1,6 @@
 """The agent's program: `agent.pyz run --home DIR --socket PATH --store STORE --role instance|balancer [--address IP]
 [--user NAME]`. On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far
-ends of that.
+ends of that; `agent.pyz static` serves files of a release.
 
 One agent per home. It ends at SIGTERM; what it started goes on, and the next agent finds it again.
 Exit statuses: 2 wrong arguments, 3 another agent serves this home or socket, 4 the home cannot be read or written,
@@ -209,6 +209,13 @@ def _receive(arguments: argparse.Namespace, version: str) -> int:
     return receive(Path(arguments.root))
 
 
+def _static(arguments: argparse.Namespace, version: str) -> int:
+    from .static_process import mapping_of
+    from .static_server import run
+
+    return run(arguments.root, mapping_of(arguments.map), arguments.address, int(os.environ["PORT"]))
+
+
 def _open_home(home: Path, passable: bool) -> None:
     """`passable`: another user's applications reach their folders in it, and see nothing else."""
     try:
@@ -279,4 +286,9 @@ def _parser(version: str) -> argparse.ArgumentParser:
     receive = commands.add_parser("receive", help="take content-addressed files on stdin")
     receive.set_defaults(begin=_receive)
     receive.add_argument("--root", required=True, help="folder of those files")
+    static = commands.add_parser("static", help="serve files of a release on the port in the variable PORT")
+    static.set_defaults(begin=_static)
+    static.add_argument("--root", required=True, help="folder of the release")
+    static.add_argument("--address", required=True, help="IP address to listen on")
+    static.add_argument("--map", action="append", required=True, metavar="PATH=FOLDER", help="folder below the root")
     return parser

@@ -42,6 +42,8 @@ class Port:
         bound = socket.socket(self._family, socket.SOCK_STREAM)
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            # Connections that somebody else took before the port was shared are no hindrance.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if self._family == socket.AF_INET6:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.setblocking(False)

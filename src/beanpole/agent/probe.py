@@ -106,7 +106,7 @@ async def _ask(address: str, port: int, health: Health, path: str) -> Answer:
         words = f"answered {code} {reason}".strip()
         if health.accepts(int(code)):
             return Answer(True, True, words)
-        return Answer(False, True, words, _first_lines(await _some(reader, _fields(head[1:]))))
+        return Answer(False, True, words, first_lines(await _some(reader, fields(head[1:]))))
     finally:
         writer.close()
 
@@ -126,11 +126,13 @@ async def _some(reader: asyncio.StreamReader, fields: Dict[str, str]) -> bytes:
     return data
 
 
-def _fields(lines: Sequence[str]) -> Dict[str, str]:
+def fields(lines: Sequence[str]) -> Dict[str, str]:
+    """The headers of an answer, names in lower case."""
     pairs = (line.partition(":") for line in lines)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
-def _first_lines(body: bytes) -> List[str]:
+def first_lines(body: bytes) -> List[str]:
+    """The first lines that say something."""
     lines = [line.strip() for line in last_lines(body, count=10_000)]
     return [line for line in lines if line][:LINES_SHOWN]

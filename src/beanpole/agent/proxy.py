@@ -20,13 +20,14 @@ from .http import HttpError
 from .keeper import Keeper
 from .kernel import this_kernel
 from .port import Port
-from .retirement import Retirement
+from .retirement import CLOSED_SECONDS, Retirement
 from .steering import Steering
 from .xds import Xds
 
 LIVE_SECONDS = 20.0  # for whoever needs an Envoy that is just being started again
 RETIRE_SECONDS = 600.0  # for the requests of a replaced process
 START_POLL_SECONDS = 0.005  # the gap that is measured is some 200 ms
+LEAVING_SECONDS = 0.2  # between looks at the connections of one that leaves for good
 OVERLAP_SECONDS = 0.5  # both take connections: the new one's workers surely do before the old one stops
 
 
@@ -87,13 +88,14 @@ class Proxy:
                     (generation.folder / "admin.sock").unlink()
             generation.process.release()
 
-    async def ensure(self, setup: Setup, port: Port) -> Dict[str, Any]:
+    async def ensure(self, setup: Setup, port: Port, shared: bool = False) -> Dict[str, Any]:
         """Envoy runs with that setup when this returns; HttpError 409 with the reason otherwise.
 
-        A running one whose setup differs is replaced without loss. The port must be free when nothing of ours uses it.
+        A running one whose setup differs is replaced without loss. The port must be free when nothing of ours uses it,
+        unless it is `shared`.
         """
         moved = self._port is not None and port.number != self._port.number
-        if moved or not self.generations():
+        if not shared and (moved or not self.generations()):
             port.check_free(self._kernel)
         if self._setup is None:
             self._setup, self._port = setup, port
@@ -133,6 +135,19 @@ class Proxy:
         self._keep()
         self._events.add("INFO", f"Envoy was replaced: process {self.answer()['pid']} serves now")
         return self.answer("replaced")
+
+    async def leave(self, seconds: float) -> None:
+        """Envoy takes no new connection, has so long for those that it has, and ends; it is not started again."""
+        self._stop_keeping()
+        (self._home / "envoy.json").unlink(missing_ok=True)
+        limit = time.monotonic() + seconds
+        for generation in self.generations():
+            await generation.drain()
+            await generation.process.wait(CLOSED_SECONDS)
+            while generation.process.alive and time.monotonic() < limit and (await generation.traffic())[0]:
+                await generation.process.wait(LEAVING_SECONDS)
+            await generation.process.stop(TERM_SECONDS)
+        self._current, self._setup, self._port = None, None, None
 
     async def live(self) -> Generation:
         """The Envoy that serves, once it does. HttpError 409 when there is none, or not within LIVE_SECONDS."""

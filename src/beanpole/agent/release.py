@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
-from . import durable
+from . import durable, static_process
 from .failure import JobFailure
 
 _DIGEST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -35,6 +35,14 @@ class Release:
     environment: Dict[str, str] = field(default_factory=dict)
     layer: Optional[str] = None
     stop_first: bool = False
+    static: Tuple[Tuple[str, str], ...] = ()
+    """Paths and the folders below the bundle from which they are answered."""
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """Of all processes that run for it."""
+        files = (static_process.NAME,) if self.static else ()
+        return (*(name for name, _ in self.processes), *files)
 
     def command(self, name: str) -> Optional[str]:
         return dict(self.processes).get(name)
@@ -62,7 +70,8 @@ class Releases:
         value = durable.read_json(self.folder(digest) / "release.json")
         if value is None:
             return None
-        value["processes"] = tuple((name, command) for name, command in value["processes"])
+        for pairs in ("processes", "static"):  # the latter is not in what earlier agents wrote
+            value[pairs] = tuple((one, other) for one, other in value.get(pairs, ()))
         return Release(**value)
 
     def get(self, digest: str, stage: str) -> Release:

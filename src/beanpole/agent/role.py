@@ -21,6 +21,7 @@ from .orphans import end_marked
 from .preflight import preflight
 from .rotation import rotate_folder
 from .sampler import SAMPLE_SECONDS, Sampler
+from .smoke import smoke
 from .stage import run
 from .switch import commit, stop, switch
 
@@ -31,6 +32,7 @@ KINDS = {
     "run": run,
     "prepare": prepare,
     "start": start,
+    "smoke": smoke,
     "gate": gate,
     "switch": switch,
     "commit": commit,

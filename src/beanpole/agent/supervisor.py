@@ -23,9 +23,13 @@ from .process import Process
 from .release import Releases
 from .reservation import FIRST, LAST, Ports, is_free
 from .runner import SWEEP_SECONDS, Order, Runner
+from .static_process import NAME as FILES
+from .static_process import command_of
 from .table import Table
 
 TAIL_BYTES = 64 * 1024  # of a log that are read for its last lines
+LISTENING = ("web", FILES)
+"""Processes that have a port of their own, and of which two releases' may run at once."""
 
 
 class Supervisor:
@@ -92,7 +96,7 @@ class Supervisor:
             await self._spawn(entry)
         except BaseException:
             entry.wanted, entry.state = False, STOPPED
-            if entry.port is not None and entry.name == "web":
+            if entry.port is not None and entry.name in LISTENING:
                 self.ports.release(entry.port)
             self._table.save()
             raise
@@ -208,7 +212,7 @@ class Supervisor:
             self._events.add(
                 "ERROR", f"The boot target, release {target}, is not on this instance", {"release": target}
             )
-        for name, _ in release.processes if release is not None else ():
+        for name in release.names if release is not None else ():
             # Another release's process of that name may run on purpose, or none: then a deployment was under way.
             if self.find(str(target), name) or any(entry.name == name and entry.wanted for entry in self.entries()):
                 continue
@@ -225,7 +229,7 @@ class Supervisor:
 
     def _address_of(self, name: str) -> Optional[str]:
         """Where a process listens of which nothing better is known."""
-        return self._address if name == "web" else None
+        return self._address if name in LISTENING else None
 
     def _guard(self, entry: Entry, begun: bool = False, fresh: bool = False) -> None:
         entry.guard = asyncio.get_running_loop().create_task(self._guarding(entry, begun, fresh))
@@ -282,10 +286,11 @@ class Supervisor:
 
     async def _spawn(self, entry: Entry) -> None:
         release = self._releases.prepared(entry.release, "start")
-        command = release.command(entry.name)
+        app, files = self._releases.app(entry.release), entry.name == FILES
+        command = command_of(app, release.static, self._address) if files else release.command(entry.name)
         if command is None:
             raise JobFailure("start", f"{entry.release} has no process {entry.name}", "Name it in the Procfile.")
-        if entry.name == "web" and entry.port is None:
+        if entry.name in LISTENING and entry.port is None:
             entry.port = self.ports.choose()
         web = self.find(entry.release, "web")
         port = entry.port if entry.port is not None else web.port if web is not None else None
@@ -297,8 +302,9 @@ class Supervisor:
             entry.release,
             entry.name,
             command,
-            self._releases.app(entry.release),
-            variables(self._runner.own, release.environment, release.layer, port),
+            app,
+            # Files need none of the application's secrets.
+            variables(self._runner.own, *(({}, None) if files else (release.environment, release.layer)), port),
             entry.mark,
             self.log(entry.name),
             proven=entry.proven,

@@ -1,6 +1,6 @@
 """The jobs `switch`, `commit`, `stop`: the other processes change over, the boot target is set, the old release ends.
 
-Of one process name never two releases run at once, except `web`, which overlaps on purpose.
+Of one process name never two releases run at once, except those that take requests, which overlap on purpose.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .instance import Instance
 from .jobs import Job
 from .release import Release
 from .remedy import remedy_for
+from .supervisor import LISTENING
 
 GRACE = 30.0  # seconds for a process to finish what it does
 SETTLE = 1.0  # seconds in which a new process that cannot work usually ends
@@ -31,7 +32,7 @@ async def switch(instance: Instance, job: Job) -> Dict[str, Any]:
     if arguments.flag("serving"):
         _refuse_absent(instance, release, "switch")
     grace = arguments.number("grace", GRACE)
-    running = [entry for entry in instance.supervisor.running() if entry.name != "web"]
+    running = [entry for entry in instance.supervisor.running() if entry.name not in LISTENING]
     old = [entry for entry in running if entry.release != release.digest]
     started: List[Entry] = []
     try:

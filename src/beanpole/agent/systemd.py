@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from .environment import PATH
@@ -19,6 +20,7 @@ ANSWER_SECONDS = 30.0  # for anything but a stop: the slowest, a reload of a lar
 STAGE = "systemd"
 REMEDY = "Look at `systemctl --failed` and `journalctl -b -p warning` on the instance."
 NOT_LOADED = 5  # exit status of systemctl for a unit that systemd does not know
+CGROUPS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd")  # version 2; both; version 1
 EXITED, KILLED, DUMPED = 1, 2, 3  # values of ExecMainCode: CLD_EXITED and so on
 
 FIRST_EXEC_ERROR = 200  # exit statuses from here on are systemd's own, for what it could not do before the program
@@ -155,6 +157,30 @@ class Systemd:
         _, output, _ = await self._checked("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
         return [line.split()[0] for line in output.splitlines() if line.strip()]
 
+    async def value(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        _, output, _ = await self._checked("show", f"--property={name}", "--value", unit)
+        return output.strip()
+
+    async def pids(self, unit: str) -> List[int]:
+        """All processes of a unit; none when it does not run."""
+        group = (await self.value(unit, "ControlGroup")).lstrip("/")
+        if not group:
+            return []
+        return next((found for mount in CGROUPS if (found := _members(Path(mount, group)))), [])
+
+    async def enabled(self, unit: str) -> bool:
+        """Whether it is started at boot."""
+        _, output, _ = await self._ask("is-enabled", unit)
+        return output.strip() == "enabled"
+
+    async def disable(self, unit: str) -> None:
+        """It is not started at boot any more; what runs is not touched."""
+        await self._checked("disable", "--quiet", unit)
+
+    async def enable(self, unit: str) -> None:
+        await self._checked("enable", "--quiet", unit)
+
     async def state(self) -> str:
         """`running`, `degraded`, `starting`, `stopping`, `maintenance`…"""
         _, output, _ = await self._ask("is-system-running")
@@ -192,3 +218,9 @@ class Systemd:
         said = errors.strip().splitlines()[0] if errors.strip() else "it said nothing"
         message = f"`systemctl {' '.join(words)}` failed with status {status}: {said}"
         return JobFailure(STAGE, message, REMEDY, exit_status=status, last_lines=tuple(errors.splitlines()[-10:]))
+
+
+def _members(group: Path) -> List[int]:
+    """The processes of a cgroup and of those below it."""
+    texts = [path.read_text() for path in group.rglob("cgroup.procs")]
+    return sorted({int(word) for text in texts for word in text.split()})

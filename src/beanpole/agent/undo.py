@@ -84,7 +84,7 @@ class Undo:
         if port is not None and not self._supervisor.reserve(port):
             port = None
         try:
-            for name, _ in release.processes if release is not None else ():
+            for name in release.names if release is not None else ():
                 await self._supervisor.start(old, name, port if name == "web" else None, proven=True)
         except (OSError, JobFailure) as error:
             self._events.add("ERROR", f"Release {old} cannot be started again: {error}", {"release": old})

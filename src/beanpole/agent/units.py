@@ -73,6 +73,7 @@ class Units:
         self._files = files
         self._systemd = systemd
         self._quiet: Dict[str, float] = {}  # until when further deaths in that unit are not told
+        self._telling: "Optional[asyncio.Future[None]]" = None
 
     async def check(self) -> Dict[str, Any]:
         self._account("preflight")
@@ -122,7 +123,8 @@ class Units:
 
     async def prove(self, entry: Entry) -> None:
         unit = self._unit(entry)
-        self._files.restage(unit, proven=True)
+        # Both stages at once, for each costs systemd a reload. What runs keeps its raised OOM score until the commit.
+        self._files.restage(unit, proven=True, raised=False)
         await self._refresh(unit)
 
     async def unboot(self, kept: Sequence[Entry]) -> None:
@@ -134,8 +136,15 @@ class Units:
         for unit in units:
             self._files.restage(unit, raised=False)
             self._files.link(unit)
-        stale = [unit for unit in units if unit not in linked or (await self._systemd.show(unit)).stale]
-        if stale:
+        if any([(await self._systemd.show(unit)).stale for unit in units]):
+            await self._systemd.reload()
+        elif not linked.issuperset(units):
+            self._telling = asyncio.ensure_future(self._tell_links())
+
+    async def _tell_links(self) -> None:
+        """What starts with the machine is read at its next start; until then links only show in `systemctl status`,
+        for which no deployment need wait, nor fail."""
+        with contextlib.suppress(JobFailure):
             await self._systemd.reload()
 
     async def clear(self, entry: Entry, process: Process) -> None:

@@ -31,6 +31,9 @@ OVERPROVISIONING = 10_000
 NOBODY_PERCENT = 1.0
 CONCURRENCY_LIMIT = 100_000  # connections, requests, retries of one pool: the applications' own limits come first
 
+PATH_KEY = "path"
+"""By which routes and file servers find each other."""
+
 _TYPE = "type.googleapis.com/envoy."
 
 
@@ -56,17 +59,7 @@ def cluster(pool: Pool) -> dict[str, Any]:
             # By default requests go to unhealthy endpoints, too, once half of them are.
             "healthy_panic_threshold": {"value": NOBODY_PERCENT if pool.proxies else 0},
         },
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": CONCURRENCY_LIMIT,
-                    "max_pending_requests": CONCURRENCY_LIMIT,
-                    "max_requests": CONCURRENCY_LIMIT,
-                    # By default 3 at once: the requests in flight of a killed endpoint are more.
-                    "max_retries": CONCURRENCY_LIMIT,
-                }
-            ]
-        },
+        "circuit_breakers": _limits(),
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": _TYPE + "extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -74,6 +67,53 @@ def cluster(pool: Pool) -> dict[str, Any]:
             }
         },
         "health_checks": [_check(pool.health, doubts=pool.proxies)],
+    }
+
+
+def files_cluster(pool: Pool) -> dict[str, Any]:
+    """The cluster of that pool's file servers. A route asks those of them that have its path."""
+    return {
+        "@type": _TYPE + "config.cluster.v3.Cluster",
+        "name": pool.files_name,
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": watched(eds_file(pool.files_name))},
+        "connect_timeout": seconds(CONNECT_SECONDS),
+        "lb_policy": "ROUND_ROBIN",
+        "common_lb_config": {"update_merge_window": "0s", "healthy_panic_threshold": {"value": 0}},
+        "lb_subset_config": {
+            "fallback_policy": "NO_FALLBACK",
+            "subset_selectors": [{"keys": [PATH_KEY]}],
+            "list_as_any": True,
+        },
+        "circuit_breakers": _limits(),
+    }
+
+
+def files_assignment(pool: Pool) -> dict[str, Any]:
+    """The file servers of that pool, each with its paths, in a fixed order."""
+    files = sorted(pool.files, key=lambda each: (each.endpoint.address, each.endpoint.port))
+    endpoints = [
+        {**_endpoint(each.endpoint), "metadata": {"filter_metadata": {"envoy.lb": {PATH_KEY: sorted(each.paths)}}}}
+        for each in files
+    ]
+    return {
+        "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": pool.files_name,
+        "endpoints": [{"lb_endpoints": endpoints}],
+    }
+
+
+def _limits() -> dict[str, Any]:
+    return {
+        "thresholds": [
+            {
+                "max_connections": CONCURRENCY_LIMIT,
+                "max_pending_requests": CONCURRENCY_LIMIT,
+                "max_requests": CONCURRENCY_LIMIT,
+                # By default 3 at once: the requests in flight of a killed endpoint are more.
+                "max_retries": CONCURRENCY_LIMIT,
+            }
+        ]
     }
 
 

@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 
-from .pool import Edge, Endpoint, Health, Pool
+from .pool import FILES_SUFFIX, Edge, Endpoint, Health, Pool
 
 WEIGHT_LIMIT = 128  # per endpoint: fine enough for 1 %, small enough for Envoy's schedule
 SECONDS_LIMIT = 3600.0  # for any interval or time-out: above it somebody mixed up milliseconds
@@ -20,6 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"\*|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.IGNORECASE)
 _PATH = re.compile(r"/[\x21-\x7e]*")
+_FILES_PATH = re.compile(r"/|(?:/[^\x00-\x20\x7f-\U0010ffff%?#/]+)+")  # Envoy refuses a table with another one
 
 
 class BadPools(ValueError):
@@ -60,6 +61,8 @@ def _unique(pools: tuple[Pool, ...]) -> Iterator[str]:
     names: set[str] = set()
     owners: dict[str, str] = {}
     for pool in pools:
+        if pool.name.endswith(FILES_SUFFIX):
+            yield f"no pool can be named {pool.name}: file servers are"
         if pool.name in names:
             yield f"two pools are named {pool.name}"
         names.add(pool.name)
@@ -84,6 +87,15 @@ def _pool(pool: Pool) -> Iterator[str]:
         if key in keys:
             yield f"the endpoint {endpoint.key} is listed twice"
         keys.add(key)
+    for files in pool.files:
+        yield from _endpoint(files.endpoint)
+        key = (files.endpoint.address, files.endpoint.port)
+        if key in keys:
+            yield f"the endpoint {files.endpoint.key} is listed twice"
+        keys.add(key)
+        for path in files.paths:
+            if not _FILES_PATH.fullmatch(path):
+                yield f"the path {path!r} of static files must start with '/', not end so, and be plain"
     yield from _health(pool.health)
 
 

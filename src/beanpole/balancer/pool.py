@@ -46,6 +46,18 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """One process that serves static files, beside an endpoint and in the same state, for requests below `paths`."""
+
+    endpoint: Endpoint
+    paths: tuple[str, ...]
+
+
+FILES_SUFFIX = ".files"
+"""Ends the name under which a balancer knows the file servers of a pool. No pool is named so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """The endpoints behind some Host names (without port; `*.example.com` and `*` are allowed).
 
@@ -56,6 +68,9 @@ class Pool:
     the application's health path does ("ready"), or 503 so that nobody sends more ("leaving"). `proxies` is for the one
     in front: the endpoints are such proxies, which it checks with PRESENCE at their `presence_path`, and what one of
     them could not bring to its application goes to another.
+
+    `files` are asked instead of the endpoints for what is below a path of a serving one. They are not checked: nothing
+    is served there but files, and who finds none listening asks another.
     """
 
     name: str
@@ -65,6 +80,17 @@ class Pool:
     drain_seconds: float = 20.0
     readiness: Literal["ready", "leaving"] | None = None
     proxies: bool = False
+    files: tuple[Files, ...] = ()
+
+    @property
+    def files_name(self) -> str:
+        return self.name + FILES_SUFFIX
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Those below which files are asked for, the longer ones of each other first."""
+        serving = {path for each in self.files if each.endpoint.state == "serving" for path in each.paths}
+        return tuple(sorted(serving, key=lambda path: (-len(path), path)))
 
 
 def readiness_path(pool: str) -> str:

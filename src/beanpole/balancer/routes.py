@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .cluster import seconds
+from .cluster import PATH_KEY, seconds
 from .listener import DEGRADED, FRONT, READINESS_ROUTE, ROUTES, UNANSWERED, UNSENT, header
 from .pool import MISDIRECTED, PRESENCE_SECONDS, Pool, presence_path, readiness_path
 
@@ -93,11 +93,19 @@ def _virtual_host(pool: Pool) -> dict[str, Any]:
         "name": pool.name,
         "domains": sorted(host.lower() for host in pool.hosts),
         "routes": [
+            *(_files(pool, path) for path in pool.paths),
             {"match": {"prefix": "/", "headers": [safe]}, "route": _action(pool, _NOT_ANSWERED, UNSENT, UNANSWERED)},
             {"match": {"prefix": "/"}, "route": _action(pool, _NOT_SEEN, UNSENT)},
         ],
         **(_BETWEEN if pool.proxies else {}),
     }
+
+
+def _files(pool: Pool, path: str) -> dict[str, Any]:
+    """Whatever is asked of a file server may be asked of another: it changes nothing."""
+    wanted = {"filter_metadata": {"envoy.lb": {PATH_KEY: path}}}
+    action = {**_action(pool, _NOT_ANSWERED), "cluster": pool.files_name, "metadata_match": wanted}
+    return {"match": {"prefix": "/"} if path == "/" else {"path_separated_prefix": path}, "route": action}
 
 
 def _action(pool: Pool, retry_on: str, *marks: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .lint import WEIGHT_LIMIT
-from .pool import PRESENCE, Endpoint, Health, Pool, presence_path
+from .pool import PRESENCE, Endpoint, Files, Health, Pool, presence_path
 
 MIXED = Health(path=None, interval=1.0, timeout=2.0, unhealthy=2, healthy=1)
 """The check of endpoints that cannot be checked alike, which is: they take a TCP connection."""
@@ -42,6 +42,8 @@ class Seat:
     """Id of the server; None: the machine of the balancer in front."""
     since: int = 0
     """When it entered that state."""
+    files: Files | None = None
+    """The server of the release's static files, if it has any; its state is the seat's."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -59,6 +61,10 @@ class Site:
 
     def on(self, host: str | None) -> tuple[Seat, ...]:
         return tuple(seat for seat in self.seats if seat.host == host)
+
+    def files_of(self, instance: str, port: int) -> Files | None:
+        """The file server of the release that answers on that port of the instance."""
+        return next((seat.files for seat in self.seats if (seat.instance, seat.port) == (instance, port)), None)
 
     def serves_on(self, host: str | None) -> bool:
         return any(seat.state == "serving" for seat in self.on(host))
@@ -93,7 +99,9 @@ def _in_front(site: Site, servers: Mapping[str, Server]) -> Pool:
     else:
         health = replace(PRESENCE, path=presence_path(site.id))
     endpoints = (*(seat.endpoint for seat in here), *there)
-    return Pool(site.id, site.names, endpoints, health, proxies=bool(there or (site.hosts and not here)))
+    proxies = bool(there or (site.hosts and not here))
+    # Proxies of servers ask the file servers there; one row must not ask both.
+    return Pool(site.id, site.names, endpoints, health, proxies=proxies, files=() if proxies else _files(here))
 
 
 def _server(site: Site, host: str, server: Server) -> Endpoint | None:
@@ -110,24 +118,35 @@ def _server(site: Site, host: str, server: Server) -> Endpoint | None:
 def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
     """An environment that has the server for itself gets every request there: balancers of others know other names."""
     alone = ("*",) if len(sites) == 1 else ()
-    return tuple(
-        Pool(
-            site.id,
-            (*site.names, *alone),
-            _released(site.on(host)),
-            _shared(site.on(host)),
-            readiness="ready" if site.serves_on(host) else "leaving",
-        )
-        for site in sites
+    return tuple(_behind(site, host, alone) for site in sites)
+
+
+def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:
+    seats = _released(site.on(host))
+    return Pool(
+        site.id,
+        (*site.names, *more),
+        tuple(seat.endpoint for seat in seats),
+        _shared(seats),
+        readiness="ready" if site.serves_on(host) else "leaving",
+        files=_files(seats),
     )
 
 
-def _released(seats: tuple[Seat, ...]) -> tuple[Endpoint, ...]:
+def _files(seats: tuple[Seat, ...]) -> tuple[Files, ...]:
+    return tuple(
+        replace(seat.files, endpoint=replace(seat.files.endpoint, state=seat.state))
+        for seat in seats
+        if seat.files is not None
+    )
+
+
+def _released(seats: tuple[Seat, ...]) -> tuple[Seat, ...]:
     """Who does not know yet that the server is left goes on being served there, by what served last."""
     if any(seat.state == "serving" for seat in seats):
-        return tuple(seat.endpoint for seat in seats)
+        return seats
     last = max((seat.since for seat in seats), default=0)
-    return tuple(replace(seat.endpoint, state="serving") if seat.since == last else seat.endpoint for seat in seats)
+    return tuple(replace(seat, state="serving") if seat.since == last else seat for seat in seats)
 
 
 def _shared(seats: tuple[Seat, ...]) -> Health:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .cluster import assignment, cluster, eds_file
+from .cluster import assignment, cluster, eds_file, files_assignment, files_cluster
 from .lint import BadPools, lint
 from .listener import listener
 from .pool import Edge, Pool
@@ -47,11 +47,13 @@ def snapshot(pools: Iterable[Pool], version: int, edge: Edge | None = None) -> S
     problems = lint(pools, edge)
     if problems:
         raise BadPools(problems)
+    serving = [pool for pool in pools if pool.files]
     return Snapshot(
         version,
         (
             *((eds_file(pool.name), _file([assignment(pool)])) for pool in pools),
-            ("cds.json", _file([cluster(pool) for pool in pools])),
+            *((eds_file(pool.files_name), _file([files_assignment(pool)])) for pool in serving),
+            ("cds.json", _file([*(cluster(pool) for pool in pools), *(files_cluster(pool) for pool in serving)])),
             ("rds.json", _file([route_table(pools, inner=edge.inner)])),
             ("lds.json", _file([listener(edge)])),
         ),

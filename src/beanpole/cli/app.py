@@ -9,10 +9,13 @@ import typer
 
 from beanpole import __version__
 from beanpole.cli.abort import abort
+from beanpole.cli.adopt import adopt
 from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
+from beanpole.cli.eject import eject
 from beanpole.cli.env import env
 from beanpole.cli.events import events
+from beanpole.cli.history import history
 from beanpole.cli.hosts import hosts_app
 from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
@@ -37,12 +40,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "scale": scale,
     "list": list_environments,
     "releases": releases,
+    "history": history,
     "events": events,
     "logs": logs,
     "open": open_environment,
     "terminate": terminate,
     "env": env,
     "ssh": ssh,
+    "adopt": adopt,
+    "eject": eject,
 }
 
 RAW = {"ignore_unknown_options": True, "help_option_names": []}

@@ -47,6 +47,10 @@ def deploy(
         list[str] | None,
         typer.Option("--option", metavar="NS:NAME=VALUE", help="Any option setting, by its namespace."),
     ] = None,
+    smoke: Annotated[
+        list[str] | None,
+        typer.Option("--smoke", metavar="TEST", help="A critical endpoint, as '/health 200'. Replaces those so far."),
+    ] = None,
     on: Annotated[
         list[str] | None, typer.Option("--on", metavar="LABEL", help="On servers that have this label; several: all.")
     ] = None,
@@ -75,6 +79,7 @@ def deploy(
         batch_size=batch_size,
         properties=env or (),
         options=option or (),
+        smoke=smoke or (),
         labels=on or (),
         local=local,
     )

@@ -18,6 +18,7 @@ from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.platform import chosen_stack, python_of, shorthand
 from beanpole.cli.settings import DEPLOYMENT, LOCATION, Wanted, least_of, location_of
 from beanpole.cli.target import Named, Target, target_of
+from beanpole.cli.terminal import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,13 +102,17 @@ class Deployment:
         changes = self._changes(target.present)
         self._store(target, content)
         try:
-            planned = self._planned(target.present, changes, content.label)
+            answer = self._plan(target.present, changes, content.label, Preflight=True)
         finally:
             if not content.stored:
                 version.remove(self._api, target.application, content.label)
+        planned, findings = answer.get("Plan", {}), answer.get("Findings", [])
         self._show(planned, changes)
+        for each in findings:
+            self._terminal.warn(f"Preflight: {printable(each)}")
         self._terminal.say("This was a rehearsal: nothing was changed.")
-        self._terminal.result(_facts(target, content) | {"outcome": "rehearsed", "plan": plan.as_json(planned)})
+        facts = {"outcome": "rehearsed", "plan": plan.as_json(planned), "findings": findings}
+        self._terminal.result(_facts(target, content) | facts)
 
     def _target(self) -> Target:
         if self._choice.label is not None:
@@ -168,11 +173,15 @@ class Deployment:
             version.store(self._api, self._terminal, target.application, content.label, content.bundle)
 
     def _planned(self, present: Environment, changes: dict[str, Any], label: str) -> dict[str, Any]:
+        planned: dict[str, Any] = self._plan(present, changes, label).get("Plan", {})
+        return planned
+
+    def _plan(self, present: Environment, changes: dict[str, Any], label: str, **more: Any) -> dict[str, Any]:
         # The planning call has no platform: it plans for the one that the environment has.
         known = {key: value for key, value in changes.items() if key != "SolutionStackName"}
-        answer = self._api.beanpole("PlanEnvironmentUpdate", EnvironmentName=present.name, VersionLabel=label, **known)
-        planned: dict[str, Any] = answer.get("Plan", {})
-        return planned
+        return self._api.beanpole(
+            "PlanEnvironmentUpdate", EnvironmentName=present.name, VersionLabel=label, **known, **more
+        )
 
     def _agreed(self, present: Environment) -> bool:
         """To downtime: on the command line, or once for all in the environment's settings."""

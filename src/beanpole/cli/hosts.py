@@ -14,6 +14,7 @@ from beanpole.cli import hosts_words
 from beanpole.cli.client import Api
 from beanpole.cli.errors import CommandFailed, Misused, WrongState
 from beanpole.cli.hosts_add import Adding, Choice
+from beanpole.cli.hosts_edge import edge
 from beanpole.cli.hosts_follow import followed
 from beanpole.cli.hosts_source import Source, with_ways
 from beanpole.cli.names import nearest
@@ -201,6 +202,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_hosts,
     "remove": remove,
     "default": default,
+    "edge": edge,
 }
 
 

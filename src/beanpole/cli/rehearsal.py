@@ -13,11 +13,14 @@ from beanpole.cli.errors import CommandFailed, Misused
 from beanpole.options import catalogue
 from beanpole.options.precedence import Context
 from beanpole.options.setting import Setting
+from beanpole.options.smoke import tests_of
 from beanpole.platforms.bundle import Bundle as Files
 from beanpole.platforms.problem import Problem
 from beanpole.policies import capacity
 from beanpole.policies.candidate import candidate
 from beanpole.policies.change import Target
+from beanpole.policies.plan import Plan
+from beanpole.policies.smoke import with_smoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,13 +48,15 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
     if isinstance(application, Problem):
         raise CommandFailed(f"The source bundle cannot be deployed: {application.message}", application.remedy)
     steps = capacity.grow(max(found.in_force.integer(GROUP, "MinSize"), 1), _target(found.extensions))
+    tests = [test.words for test in tests_of(found.in_force)]
+    made = with_smoke(Plan(policy="AllAtOnce", steps=tuple(steps)), tests)
     warnings = [problem.message for problem in (*found.of_files, *found.of_changes)]
     return {
-        "Policy": "AllAtOnce",
+        "Policy": made.policy,
         "Notes": list(dict.fromkeys(warnings)),
         "Steps": [
             {"Key": step.key, "Kind": type(step).__name__, "Slots": list(step.slots), "Words": step.words}
-            for step in steps
+            for step in made.steps
         ],
     }
 

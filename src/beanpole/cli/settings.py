@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from beanpole.cli.errors import Misused
+from beanpole.options.smoke import BadSmokeTests, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +74,7 @@ def wanted(
     batch_size: int | None = None,
     properties: Sequence[str] = (),
     options: Sequence[str] = (),
+    smoke: Sequence[str] = (),
     labels: Sequence[str] = (),
     local: bool = False,
 ) -> Wanted:
@@ -89,6 +91,8 @@ def wanted(
         if not equals or not colon or not namespace or not name:
             raise Misused(f"--option takes NAMESPACE:NAME=VALUE, not {key!r}.", _EXAMPLE)
         values[namespace, name] = value
+    if smoke:
+        values[DEPLOYMENT, "SmokeTests"] = _smoke_tests(smoke)
     if instances is not None:
         values |= {(GROUP, "MinSize"): str(instances), (GROUP, "MaxSize"): str(instances)}
     if policy is not None:
@@ -102,6 +106,14 @@ def wanted(
     if local:
         values[LOCATION] = "local"
     return Wanted(values)
+
+
+def _smoke_tests(texts: Sequence[str]) -> str | None:
+    """In one line, as they are shown; nothing but empty words removes those that there are. Raises Misused."""
+    try:
+        return ", ".join(test.words for test in parse("\n".join(texts))) or None
+    except BadSmokeTests as problem:
+        raise Misused(f"--smoke: {problem}.", "For example --smoke '/health 200'.") from None
 
 
 def location_of(current: Iterable[dict[str, Any]]) -> str | None:

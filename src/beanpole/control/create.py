@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from beanpole.control import applications as versions
-from beanpole.control import compose, errors, locations, settings, submit, update
+from beanpole.control import compose, edges, errors, locations, settings, submit, update
 from beanpole.operations.placing import LOCATION
+from beanpole.options.smoke import tests_of
 from beanpole.policies import capacity
 from beanpole.policies.plan import Plan
+from beanpole.policies.smoke import with_smoke
 from beanpole.store import applications, environments, tags
 from beanpole.store.environments import Environment
 
@@ -62,9 +64,11 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
         composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
     goal = update.joining(update.target_of(composed, once=True), once=True)
-    plan = Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal)))
+    tests = [test.words for test in tests_of(composed.settings)]
+    plan = with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
     database = control.database
     with database.write() as db:
+        edges.refuse_local(db, location)
         locations.refuse_crowd(db, "", composed.settings, count)
         # Nobody was kept from anything while the release was composed: all is asked once more.
         there = _version(db, wanted)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import structlog
 
-from beanpole.control import errors, locations
+from beanpole.control import edges, errors, locations
 from beanpole.control.host_report import Report, Subject, reports
 from beanpole.fleet.servers.address import Address
 from beanpole.fleet.servers.connection import Connection
@@ -25,6 +25,7 @@ from beanpole.fleet.servers.failure import ConnectionFailed
 from beanpole.fleet.servers.finding import blocking
 from beanpole.fleet.servers.host_key import HostKey
 from beanpole.operations.placing import SSH
+from beanpole.store import edges as standing
 from beanpole.store import environments, events, hosts, instances
 from beanpole.store.events import Subject as EventSubject
 from beanpole.store.hosts import Host
@@ -223,6 +224,7 @@ class Hosts:
         with self._control.database.read() as db:
             host = _named(hosts.listed(db), name)
             living = _living(db, host.id)
+            edges.refuse_removal(db, host, force=force)
         if living and not force:
             raise errors.invalid(
                 f"Host {name} has instances of {living}. Terminate or scale these environments first, or say force."
@@ -260,6 +262,7 @@ class Hosts:
                     about = EventSubject(environment.application, environment.id, environment.name, None, by.request_id)
                     words = f"Instance [{each.id}] was forgotten with its host {host.name}, which was removed."
                     events.say(db, now, about, words, "WARN")
+            standing.remove(db, host.id)
             hosts.remove(db, host.id)
         if gone:
             await self._control.edge.apply()

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from beanpole.control import compose, errors, settings, submit
+from beanpole.control.adoption import ADOPTED
 from beanpole.control.context import By, Control, the_environment
 from beanpole.operations.brought import brought
+from beanpole.operations.difference import Difference, differences
 from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members, target
-from beanpole.options.changes import diff
+from beanpole.options.smoke import tests_of
 from beanpole.policies import all_at_once
 from beanpole.policies.change import Rules
 from beanpole.policies.plan import Plan, Register
+from beanpole.policies.smoke import with_smoke
 from beanpole.store import environments, operations
 
 if TYPE_CHECKING:
@@ -37,15 +40,6 @@ _SCALE = {
     (settings.GROUP, "MaxSize"),
     ("aws:elasticbeanstalk:environment", "EnvironmentType"),
 }
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that the return changes. Values of environment properties are not shown: they may be secrets."""
-
-    what: str
-    old: str
-    new: str
 
 
 @dataclass(frozen=True)
@@ -86,11 +80,11 @@ def decide(control: Control, *, name: str | None, id_: str | None, number: int |
         before = environments.options(db, environment.id)
         stored = _without_scale_change(db, environment, goal.number)
     composed = compose.recompose(control, goal, stored, [])
-    differences = _differences(control, current, composed, goal)
+    changed = differences(control.registry, current, composed)
     plan = _plan(fleet, current, composed, goal)
-    if number is not None and not plan.steps and not differences:
+    if number is not None and not plan.steps and not changed:
         raise errors.invalid(f"Environment named {environment.name} runs what release {number} is already.")
-    return Decision(environment, goal, composed, before, stored, plan, differences)
+    return Decision(environment, goal, composed, before, stored, plan, changed)
 
 
 def rollback(
@@ -158,8 +152,11 @@ def _last(
         former = brought(db, control.registry, environment.id, release.number)
         if former is not None and health_check(former.settings) != health_check(current.settings):
             return release.number
+    adopted = any((each.version_label or "").startswith(ADOPTED) for each in environments.releases(db, environment.id))
+    before = f" `beanpole eject {environment.name} --to-unit` gives its port back to the service of before."
     raise errors.invalid(
         f"Environment named {environment.name} has no earlier release that passed and differs from what is running."
+        + (before if adopted else "")
     )
 
 
@@ -167,6 +164,7 @@ def _plan(fleet: tuple[Member, ...], current: Brought, composed: Composed, goal:
     """Nothing is started where the release serves already; then at most the balancer checks as it did."""
     if any(member.digest != goal.digest for member in fleet):
         plan = all_at_once.plan(fleet, msgspec.structs.replace(target(goal), once=False), Rules())
+        plan = with_smoke(plan, [test.words for test in tests_of(composed.settings)])
         return msgspec.structs.replace(plan, policy="Rollback")
     steps: tuple[AnyStep, ...] = ()
     if fleet and health_check(current.settings) != health_check(composed.settings):
@@ -181,16 +179,3 @@ def _without_scale_change(db: sa.Connection, environment: Environment, number: i
     now = environments.options(db, environment.id)
     kept = {(namespace, name, of): value for namespace, name, of, value in then if (namespace, name) not in _SCALE}
     return kept | {key: value for key, value in now.items() if key[:2] in _SCALE}
-
-
-def _differences(control: Control, current: Brought, composed: Composed, goal: Brought) -> tuple[Difference, ...]:
-    found = []
-    if current.version_label != goal.version_label:
-        found.append(Difference("version", current.version_label, goal.version_label))
-    if current.content.python != goal.content.python:
-        found.append(Difference("Python", current.content.python, goal.content.python))
-    for change in diff(control.registry, current.settings, composed.settings).options:
-        secret = change.namespace == "aws:elasticbeanstalk:application:environment"
-        old, new = ("(set)" if value and secret else value or "(none)" for value in (change.old, change.new))
-        found.append(Difference(f"{change.namespace} {change.name}", old, new))
-    return tuple(found)

@@ -8,6 +8,8 @@ import msgspec
 
 from beanpole.control import errors
 from beanpole.operations import release as releases
+from beanpole.operations.steps.smoke import limit
+from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
 from beanpole.policies.plan import Activate, Register
 from beanpole.store import environments, events, operations
@@ -104,9 +106,11 @@ def deadline(plan: Plan, settings: Settings) -> int:
     command = settings.integer("aws:elasticbeanstalk:command", "Timeout") + ENGINE_GRACE
     start = int(settings.seconds(ours, "StartTimeout"))
     grace = int(settings.seconds(ours, "StopGrace"))
+    smoke = int(limit(tests_of(settings)))
     gate = start + int(settings.integer(ours, "GateChecks") * settings.seconds(ours, "GateInterval"))
     batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
-    return ARRIVAL + command + batches * (command + 2 * start + gate + 2 * grace + FINISH) + end_of(settings)
+    batch = command + 2 * start + gate + smoke + 2 * grace + FINISH
+    return ARRIVAL + command + batches * batch + smoke + end_of(settings)
 
 
 def end_of(settings: Settings) -> int:

@@ -13,9 +13,11 @@ from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members
 from beanpole.operations.placing import location_of
+from beanpole.options.smoke import tests_of
 from beanpole.policies import all_at_once, capacity, rolling
 from beanpole.policies.change import Member, Rules, Target
 from beanpole.policies.plan import AnyStep, Plan, Register
+from beanpole.policies.smoke import through_balancer, with_smoke
 from beanpole.store import applications, environments
 
 if TYPE_CHECKING:
@@ -134,7 +136,18 @@ def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...],
         steps.append(Register(key="register", slots=ids, words="Tell the balancer how to check the instances"))
     if desired > len(staying):
         steps += capacity.grow(desired - len(staying), joining(goal, once=deployed and not staying))
-    return Plan(policy=rules.policy, steps=tuple(steps), notes=change.notes, downtime=change.downtime)
+    made = Plan(policy=rules.policy, steps=tuple(steps), notes=change.notes, downtime=change.downtime)
+    return _tested(made, composed, current, staying)
+
+
+def _tested(made: Plan, composed: Composed, current: Brought | None, staying: tuple[Member, ...]) -> Plan:
+    """With the release's smoke tests. Those that are new are tried although nothing is started: they may be wrong."""
+    tests = tests_of(composed.settings)
+    words = [test.words for test in tests]
+    tested = with_smoke(made, words)
+    if tested is made and words and staying and current is not None and tests_of(current.settings) != tests:
+        return msgspec.structs.replace(made, steps=(*made.steps, through_balancer((staying[0].id,), words)))
+    return tested
 
 
 def target_of(composed: Composed, *, once: bool) -> Target:

@@ -169,18 +169,25 @@ class AgentClient:
         path = f"/jobs/{quote(key, safe='')}?{urlencode(query)}"
         return JobView.of(await self.call("GET", path, timeout=wait + self._timeout))
 
-    async def wait_job(self, key: str, on_progress: Progress | None = None, timeout: float = 3600.0) -> dict[str, Any]:
-        """The result of a job, which may take `timeout` seconds. JobError when there is none."""
+    async def wait_job(
+        self, key: str, on_progress: Progress | None = None, timeout: float = 3600.0, known: JobView | None = None
+    ) -> dict[str, Any]:
+        """The result of a job, which may take `timeout` seconds. JobError when there is none.
+
+        `known`: what its agent said of it last, so that it need not be asked before there is something new.
+        """
         limit = time.monotonic() + timeout
+        left = timeout
+        view = known if known is not None else await self.get_job(key)
         seen: int | None = None
         while True:
-            left = max(0.0, limit - time.monotonic())
-            view = await self.get_job(key, min(left, POLL_SECONDS) if seen is not None else 0.0, seen)
             if on_progress is not None and view.words and view.revision != seen:
                 on_progress(view.words, view.done, view.total)
             if view.state != "running" or left <= 0.0:
                 return view.outcome()
             seen = view.revision
+            left = max(0.0, limit - time.monotonic())
+            view = await self.get_job(key, min(left, POLL_SECONDS), seen)
 
     async def run_job(
         self,
@@ -199,9 +206,7 @@ class AgentClient:
             try:
                 view = await self.put_job(key, kind, arguments, epoch)
                 reached = time.monotonic()
-                if view.state != "running":
-                    return view.outcome()
-                return await self.wait_job(key, on_progress, max(0.0, limit - time.monotonic()))
+                return await self.wait_job(key, on_progress, max(0.0, limit - time.monotonic()), view)
             except JobInterrupted:
                 continue
             except AgentUnreachable:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,8 +18,9 @@ from beanpole.balancer.rows import Server, rows
 from beanpole.balancer.snapshot import Snapshot, snapshot
 from beanpole.fleet.addresses import Addresses
 from beanpole.fleet.counts import Counts
+from beanpole.fleet.edges import Edges, Front, Listen
 from beanpole.fleet.proxy import TROUBLE, Post, Proxy
-from beanpole.fleet.scene import Scene, name_of, scene_of
+from beanpole.fleet.scene import Scene, fronts_of, name_of, scene_of
 from beanpole.store.facts import raise_to
 
 if TYPE_CHECKING:
@@ -38,42 +38,65 @@ acknowledged, so that one request may still be on its way to an endpoint that dr
 LOOK_LIMIT = 3.0
 """Seconds for a server's proxy to say what it sees, when those of others are waited for at the same time."""
 
+TELLING_LIMIT = 10.0
+"""Seconds for an edge that ends to have heard what it is just being told."""
+
 REACH_LIMIT = 5.0
 """Seconds for the edge to find a first server of an environment. It needs less, or has no way there."""
 
 log = structlog.get_logger("balancer")
 
 
-@dataclass(frozen=True)
-class Listen:
-    """Where users' requests arrive, and the domain below which environments have their names."""
-
-    address: str
-    port: int
-    domain: str
-
-
 class Balancers:
-    """`edge`: where the one in front is; `on_server`: where the proxy of the server with that id is."""
+    """`edge`: where the one on this machine is, and `here` where it listens; `on_server`: where the proxy of the server
+    with that id is; `edge_on`: where the edge there is, when there is one.
+
+    The edge, below, is the one that names lead to.
+    """
 
     def __init__(
-        self, database: Database, edge: Post, store: str, listen: Listen, on_server: Callable[[str], Post]
+        self,
+        database: Database,
+        edge: Post,
+        store: str,
+        here: Listen,
+        on_server: Callable[[str], Post],
+        edge_on: Callable[[str], Post] = Post.nowhere,
     ) -> None:
-        self.listen = listen
+        self._here = here
         self._database = database
         self._store = store
         self._on_server = on_server
-        front = pools.Edge(listen.address, listen.port, listen.domain)
-        self._edge = Proxy("the edge balancer", edge, store, front, self._renew)
+        self._edges = Edges(lambda host: edge if host is None else edge_on(host), store, self._renew)
         self._proxies: dict[str, Proxy] = {}
         self._addresses = Addresses()
         self._counts = Counts()
-        self._scene = Scene(0, {}, {}, {})
+        self._scene = Scene(0, {}, {}, {}, fronts_of(database, here))
+        self._edges.follow(self._scene.fronts)
         self._reading = asyncio.Lock()
         self._asked = 0
         self._read_up_to = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._troubled: set[str] = set()
+
+    @property
+    def fronts(self) -> tuple[Front, ...]:
+        """The edges that there are; names lead to the first."""
+        return self._scene.fronts
+
+    @property
+    def listen(self) -> Listen:
+        """What users connect to, and the domain below which environments have their names."""
+        return self._scene.fronts[0].listen
+
+    @property
+    def away(self) -> bool:
+        """Whether the edge is on a server: instances of this machine cannot be reached from there."""
+        return self._scene.fronts[0].host is not None
+
+    @property
+    def _edge(self) -> Proxy:
+        return self._edges.leading
 
     def cname(self, prefix: str) -> str:
         """What a browser opens. It names the port because clients open it as it is."""
@@ -81,10 +104,16 @@ class Balancers:
         return f"{prefix}.{self.listen.domain}{port}"
 
     async def start(self) -> None:
-        """The edge runs with the present state of the database, or goes on running with it. TROUBLE."""
+        """The edge runs with the present state of the database, or goes on running with it. TROUBLE.
+
+        One on a server goes on by itself, and is told when it can be reached.
+        """
         await self._read()
-        self._tell_servers()
-        await self._edge.start()
+        if self.away:
+            self._tell_servers(leading=True)
+        else:
+            self._tell_servers()
+            await self._edge.start()
 
     async def keep_alive(self) -> None:
         """The edge's agent is started again if it died; it finds Envoy as it was. Who was not told is told. TROUBLE."""
@@ -99,10 +128,10 @@ class Balancers:
     async def apply(self, instance_id: str | None = None) -> None:
         """The state that the database had at the call, or a later one, is what requests meet when this returns.
 
-        That is promised of the edge; and with an instance that lives on a server, of the proxy there, which is told
-        before the edge. Proxies of other servers are told at the same time, and again by `keep_alive` until they
-        listen: nobody waits for them here, and nothing of theirs is raised. Only those are told for whom something
-        changed. Calls that come while one is under way share the next.
+        That is promised of the edge, and of those beside it unless they are in trouble; and with an instance that lives
+        on a server, of the proxy there, which is told before the edge. Proxies of other servers are told at the same
+        time, and again by `keep_alive` until they listen: nobody waits for them here, and nothing of theirs is raised.
+        Only those are told for whom something changed. Calls that come while one is under way share the next.
 
         A server gets requests only when its proxy says that it has the environment. So whoever is told first, no
         request meets a proxy that does not know what to do with it.
@@ -118,7 +147,10 @@ class Balancers:
             if mine is not None:
                 await mine.apply()
         finally:
-            await self._edge.apply()
+            try:
+                await self._edge.apply()
+            finally:
+                await self._until_told(map(_besides, self._edges.beside), LOOK_LIMIT)
 
     async def healthy(self, environment_id: str, endpoint: Endpoint, seconds: float) -> bool:
         """Whether the endpoint is found healthy within so many seconds, so that it gets requests. TROUBLE.
@@ -153,18 +185,26 @@ class Balancers:
         key = pools.Endpoint(endpoint.address, endpoint.port).key
         host = self._scene.homes.get(endpoint.instance_id)
         proxy = self._proxies.get(host or "")
-        asked = [(proxy or self._edge, key)]
+        beside: list[Proxy] = []
+        fronts: list[tuple[str, str]] = []
         site = self._scene.sites.get(environment_id)
+        here = [(environment_id, key)]
+        if site is not None and (files := site.files_of(endpoint.instance_id, endpoint.port)) is not None:
+            here.append((environment_id + pools.FILES_SUFFIX, files.endpoint.key))
+        asked = [(proxy or self._edge, here)]
         stranger = False
         if host is not None and proxy is not None and not (site is not None and site.serves_on(host)):
             if (server := self._server(host)) is not None:
-                asked.append((self._edge, server.key))
+                fronts = [(environment_id, server.key)]
+                asked.append((self._edge, fronts))
+                beside = [one for to, one in self._edges.beside.items() if _besides(to) not in self._troubled]
             counted = await proxy.requests(int(self._database.clock()))
             stranger = counted["totals"].get(environment_id, {}).get("requests", 0) > 0
         calm = 0
         while True:
-            views = [(await one.look(), name) for one, name in asked]
-            active = [int(view.get(environment_id, {}).get(name, {}).get("active", 0)) for view, name in views]
+            views = [(await one.look(), names) for one, names in asked]
+            others = [(view, fronts) for one in beside if (view := await self._look(one)) is not None]
+            active = [sum(_active(view, pool, name) for pool, name in names) for view, names in (*views, *others)]
             calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
             if calm >= SETTLED and not stranger:
                 return 0
@@ -201,13 +241,79 @@ class Balancers:
 
         TROUBLE when the edge does not tell; a server that does not has no detail, and its totals are as last told.
         """
-        return await self._counts.requests(self._edge, self._proxies, after)
+        return await self._counts.requests(self._edge, self._proxies, after, self._edges.beside)
 
     async def totals(self, environment_id: str) -> dict[str, int]:
         """`requests` and `failed` of the environment since its first request. TROUBLE."""
         counted = await self.requests(int(self._database.clock()))
         found: dict[str, int] = counted["totals"].get(environment_id, {"requests": 0, "failed": 0})
         return found
+
+    # More than one edge
+
+    async def join(self, host_id: str | None, seconds: float) -> list[str]:
+        """The edge that stands there now, by the database, is running and has been told everything, and so have the
+        servers. What the present one finds healthy, and this one not within so many seconds, as `address:port`. TROUBLE
+        """
+        limit = asyncio.get_running_loop().time() + seconds
+        await self._read()
+        self._tell_servers(but=self._edges.every[host_id])
+        await self._edges.every[host_id].start()
+        await self._until_told(self._proxies, seconds)
+        while True:
+            view = await self._edges.every[host_id].look()
+            present = await self._look(self._edge)
+            missing = [
+                key
+                for pool, endpoints in (view if present is None else present).items()
+                for key, seen in endpoints.items()
+                if (present is None or seen["healthy"]) and not view.get(pool, {}).get(key, {}).get("healthy")
+            ]
+            if not missing or asyncio.get_running_loop().time() > limit:
+                # Where the present edge is mute nobody knows what there is to be found.
+                return missing if present is not None else []
+            await asyncio.sleep(LOOK)
+
+    async def recent(self, host_id: str | None) -> int:
+        """Requests of the last minute through the edge there. TROUBLE."""
+        counted = await self._edges.every[host_id].requests(0)
+        return sum(
+            counts.get(kind, 0)
+            for second, found in counted["seconds"].items()
+            if int(second) > counted["now"] - 60
+            for endpoints in found.values()
+            for counts in endpoints.values()
+            for kind in ("2xx", "3xx", "4xx", "5xx")
+        )
+
+    async def end(self, host_id: str | None, seconds: float) -> int:
+        """An edge beside ends, as soon as it has no request, or after so many seconds; the requests that were cut.
+
+        It is not started again for as long as the database has it there. TROUBLE.
+        """
+        proxy = self._edges.every.get(host_id)
+        if proxy is None:
+            return 0
+        self._edges.ended.add(host_id)
+        limit = asyncio.get_running_loop().time() + seconds
+        calm = active = 0
+        try:
+            if (telling := self._tasks.get(_besides(host_id))) is not None:
+                # It would make the agent anew that is about to go.
+                await asyncio.wait([telling], timeout=TELLING_LIMIT)
+                telling.cancel()
+            while calm < SETTLED and asyncio.get_running_loop().time() < limit:
+                view = await self._look(proxy)
+                if view is None:
+                    break
+                active = sum(seen["active"] for endpoints in view.values() for seen in endpoints.values())
+                calm = calm + 1 if not active else 0
+                await asyncio.sleep(LOOK)
+            await proxy.end()
+        except BaseException:
+            self._edges.ended.discard(host_id)
+            raise
+        return active
 
     # What is known of the servers
 
@@ -249,18 +355,28 @@ class Balancers:
 
     # Telling
 
-    def _tell_servers(self, but: Proxy | None = None) -> None:
-        """Begin to tell those that have yet to be told."""
-        for host, proxy in self._proxies.items():
-            if proxy is not but and proxy.behind and host not in self._tasks:
-                self._tasks[host] = asyncio.create_task(self._tell(host, proxy))
+    def _tell_servers(self, but: Proxy | None = None, *, leading: bool = False) -> None:
+        """Begin to tell those that have yet to be told, and to look after the edges beside the one that leads."""
+        edges = self._edges.every if leading else self._edges.beside
+        told = {**self._proxies, **{_besides(host): proxy for host, proxy in edges.items()}}
+        for name, proxy in told.items():
+            if proxy is not but and (proxy.behind or not proxy.edge.inner) and name not in self._tasks:
+                self._tasks[name] = asyncio.create_task(self._tell(name, proxy))
+
+    async def _until_told(self, names: Iterable[str], seconds: float) -> None:
+        """Those that are just being told have been, unless that takes longer or they are known to be in trouble."""
+        if told := [self._tasks[name] for name in names if name in self._tasks and name not in self._troubled]:
+            await asyncio.wait(told, timeout=seconds)
 
     async def _tell(self, host: str, proxy: Proxy) -> None:
         try:
-            await proxy.apply()
+            if proxy.edge.inner or await proxy.running():
+                await proxy.apply()
+            else:
+                await proxy.start()
         except TROUBLE as problem:
             if host not in self._troubled:
-                log.warning("a server's proxy is told later", of=proxy.name, problem=str(problem))
+                log.warning("a balancer is told later", of=proxy.name, problem=str(problem))
             self._troubled.add(host)
         else:
             self._troubled.discard(host)
@@ -279,14 +395,16 @@ class Balancers:
             if self._read_up_to >= mine:
                 return
             covered = self._asked
-            scene = await asyncio.to_thread(scene_of, self._database, self.listen.domain, set(self._proxies))
+            scene = await asyncio.to_thread(scene_of, self._database, self._here, set(self._proxies))
             await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
             servers = {host.id: _as_server(host, self._addresses) for host in scene.hosts.values()}
             self._proxies = {
                 host.id: self._proxy(host, servers[host.id].address or "") for host in scene.hosts.values()
             }
+            self._edges.follow(scene.fronts)
             edge, others = await asyncio.to_thread(self._snapshots, scene, servers)
-            self._edge.want(edge)
+            for host, proxy in self._edges.every.items():
+                proxy.want(edge[host])
             for host_id, wanted in others.items():
                 self._proxies[host_id].want(wanted)
             self._counts.know(key for server in servers.values() if server.endpoint and (key := server.endpoint.key))
@@ -302,17 +420,29 @@ class Balancers:
             return known
         return Proxy(f"the proxy of {host.name}", self._on_server(host.id), self._store, edge, self._renew)
 
-    def _snapshots(self, scene: Scene, servers: dict[str, Server]) -> tuple[Snapshot, dict[str, Snapshot]]:
+    def _snapshots(
+        self, scene: Scene, servers: dict[str, Server]
+    ) -> tuple[dict[str | None, Snapshot], dict[str, Snapshot]]:
         told = rows(scene.sites.values(), servers)
 
         def of(wanted: Iterable[pools.Pool], proxy: Proxy) -> Snapshot:
             return snapshot([pool for pool in wanted if _is_good(pool)], scene.version, proxy.edge)
 
-        return of(told.edge, self._edge), {host: of(told.servers[host], self._proxies[host]) for host in servers}
+        edges = {host: of(told.edge, proxy) for host, proxy in self._edges.every.items()}
+        return edges, {host: of(told.servers[host], self._proxies[host]) for host in servers}
 
     def _count_beyond(self, version: int) -> None:
         with self._database.write() as db:
             raise_to(db, "snapshot", version)
+
+
+def _besides(host: str | None) -> str:
+    """How the task is called that tells the edge there."""
+    return f"edge {host or 'here'}"
+
+
+def _active(view: dict[str, Any], pool: str, name: str) -> int:
+    return int(view.get(pool, {}).get(name, {}).get("active", 0))
 
 
 def _as_server(host: Host, addresses: Addresses) -> Server:

@@ -39,24 +39,35 @@ class Counts:
         """These keys of the edge's endpoints are servers, whose own proxies tell the detail."""
         self._servers.update(servers)
 
-    async def requests(self, edge: Proxy, proxies: Mapping[str, Proxy], after: int) -> dict[str, Any]:
-        """As the agents answer: {"now", "seconds", "totals", "unreadable"}. TROUBLE when the edge does not tell."""
+    async def requests(
+        self, edge: Proxy, proxies: Mapping[str, Proxy], after: int, beside: Mapping[str | None, Proxy] | None = None
+    ) -> dict[str, Any]:
+        """As the agents answer: {"now", "seconds", "totals", "unreadable"}. TROUBLE when the edge does not tell.
+
+        `beside`: other edges, through which requests come as well.
+        """
+        edges = {f"edge {host}": proxy for host, proxy in (beside or {}).items()}
+        others = {**proxies, **edges}
         front = await edge.requests(after)
         now: int = front["now"]
-        told = await asyncio.gather(*(self._told(host, one, after, now) for host, one in proxies.items()))
-        heard = [each for each in told if each is not None]
+        told = await asyncio.gather(*(self._told(host, one, after, now) for host, one in others.items()))
+        heard = [
+            (each, self._servers if name in edges else frozenset[str]())
+            for name, each in zip(others, told, strict=True)
+            if each is not None
+        ]
         # What one of them has not completed yet is told the next time, of all.
-        until = min([now, *(each["now"] for each in heard)])
+        until = min([now, *(each["now"] for each, _ in heard)])
         seconds: dict[str, dict[str, dict[str, Tally]]] = {}
-        for answer, without in ((front, self._servers), *((each, frozenset[str]()) for each in heard)):
+        for answer, without in ((front, self._servers), *heard):
             for second, found in answer["seconds"].items():
                 if after < int(second) <= until:
                     _add(seconds.setdefault(second, {}), found, without)
         return {
             "now": until,
             "seconds": dict(sorted(seconds.items(), key=lambda item: int(item[0]))),
-            "totals": _sum([front["totals"], *(self._totals[host] for host in proxies if host in self._totals)]),
-            "unreadable": front["unreadable"] + sum(each["unreadable"] for each in heard),
+            "totals": _sum([front["totals"], *(self._totals[name] for name in others if name in self._totals)]),
+            "unreadable": front["unreadable"] + sum(each["unreadable"] for each, _ in heard),
         }
 
     async def _told(self, host: str, proxy: Proxy, after: int, now: int) -> dict[str, Any] | None:

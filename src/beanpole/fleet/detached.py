@@ -177,10 +177,10 @@ class DetachedAgent:
         finally:
             self._ending = self._ended
 
-    async def leave(self) -> None:
-        """End the agent alone, if it runs; what it keeps running goes on."""
+    async def leave(self, *, processes: bool = False) -> None:
+        """End the agent, if it runs; what it keeps running goes on, unless `processes`. It may be started again."""
         if await self.running() is not None:
-            await self._end({"processes": False}, END_LIMIT)
+            await self._end({"processes": processes}, END_LIMIT)
 
     async def _end(self, how: dict[str, object], seconds: float) -> None:
         await self._client().call("POST", "/shutdown", how, timeout=seconds)

@@ -132,9 +132,9 @@ class Fleet:
         client = await self.client(instance_id)
         if not repeat and (known := await _known(client, key)) is not None and known.state == "interrupted":
             known.outcome()
-        await client.put_job(key, kind, arguments, epoch)
+        view = await client.put_job(key, kind, arguments, epoch)
         heard()
-        return await client.wait_job(key, on_progress)
+        return await client.wait_job(key, on_progress, known=view)
 
     async def _cancel(self, instance_id: str, key: str) -> None:
         client = await self.running(instance_id)

@@ -49,6 +49,8 @@ class Post:
     client: Callable[[], Awaitable[AgentClient]]
     running: Callable[[], Awaitable[AgentClient | None]]
     envoy: Callable[[], Awaitable[str]]
+    end: Callable[[], Awaitable[None]] | None = None
+    """Envoy and its agent end, and may be started again."""
 
     @classmethod
     def here(cls, agent: DetachedAgent, binary: Path) -> Post:
@@ -61,10 +63,17 @@ class Post:
         async def envoy() -> str:
             return str(binary)
 
-        return cls(agent.client, running, envoy)
+        async def end() -> None:
+            await agent.leave(processes=True)
+
+        return cls(agent.client, running, envoy, end)
 
     @classmethod
-    def there(cls, client: Callable[[], Awaitable[AgentClient]], envoy: Callable[[], Awaitable[str]]) -> Post:
+    def there(
+        cls,
+        client: Callable[[], Awaitable[AgentClient]],
+        envoy: Callable[[], Awaitable[str]],
+    ) -> Post:
         """On a server, where systemd keeps the agent running."""
         return cls(client, client, envoy)
 
@@ -153,6 +162,11 @@ class Proxy:
     async def requests(self, after: int) -> dict[str, Any]:
         """Counts by second since `after` (seconds since 1970, its clock), and totals. Nothing is started. TROUBLE."""
         return await (await self._running()).call("GET", f"/requests?after={after}")
+
+    async def end(self) -> None:
+        """Envoy and the agent beside it end, whatever requests there are. TROUBLE."""
+        if self._post.end is not None:
+            await self._on_the_way(self._post.end())
 
     async def running(self) -> bool:
         return await self._on_the_way(self._post.running()) is not None

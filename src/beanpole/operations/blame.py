@@ -9,6 +9,8 @@ OperationEnded
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -32,6 +34,24 @@ class Blame(msgspec.Struct, frozen=True, kw_only=True):
         cause = self.cause if self.cause.endswith((".", "!", "?")) else f"{self.cause}."
         remedy = f" {self.remedy}" if self.remedy else ""
         return f"{where}{self.stage} failed: {cause}{command}{status}{remedy}"
+
+
+def together(blames: Iterable[Blame], of: int) -> Blame:
+    """One blame for several of so many instances, each with its own cause; those with the same cause share it."""
+    blames = list(blames)
+    if len(blames) == 1:
+        return blames[0]
+    causes = "; ".join(by_cause((blame.instance, blame.cause) for blame in blames))
+    remedies = " ".join(dict.fromkeys(blame.remedy for blame in blames if blame.remedy))
+    return Blame(stage=blames[0].stage, cause=f"on {len(blames)} of {of} instances. {causes}", remedy=remedies)
+
+
+def by_cause(found: Iterable[tuple[str, str]]) -> list[str]:
+    """`i-1, i-2: the disk is full`, from pairs of instance and cause."""
+    names: dict[str, list[str]] = {}
+    for instance, cause in found:
+        names.setdefault(cause.rstrip("."), []).append(instance)
+    return [f"{', '.join(several)}: {cause}" for cause, several in names.items()]
 
 
 class OperationEnded(Exception):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from beanpole.operations.account import account_of, encode
 from beanpole.operations.blame import Aborted, OperationEnded
 from beanpole.operations.brought import brought
 from beanpole.operations.observed import members, target
@@ -67,7 +68,8 @@ class Closing:
     def _succeeded(self, held: Operation) -> bool:
         database = self._parts.database
         with holding(database, held) as db:
-            if not operations.finish(db, held, database.now_ms(), "succeeded"):
+            account = self._account(db, held, succeeded=True)
+            if not operations.finish(db, held, database.now_ms(), "succeeded", account=account):
                 return False
             environment, say = self._speaker(db, held)
             if held.kind == "terminate":
@@ -86,6 +88,9 @@ class Closing:
             else:
                 self._tell_where_it_stands(db, held, held.release, say)
         return True
+
+    def _account(self, db: sa.Connection, held: Operation, *, succeeded: bool) -> str:
+        return encode(account_of(db, self._parts, held, succeeded=succeeded))
 
     def _accept(self, db: sa.Connection, held: Operation, environment: Environment) -> None:
         """The release, its settings and the number of instances are the environment's from now on."""
@@ -132,7 +137,8 @@ class Closing:
         with holding(database, held) as db:
             environment, say = self._speaker(db, held)
             if held.origin == "system" and outcome == "aborted":
-                operations.finish(db, held, database.now_ms(), outcome, error)
+                account = self._account(db, held, succeeded=False)
+                operations.finish(db, held, database.now_ms(), outcome, error, account)
                 return _reread(db, held)
             for line in ended.blame.last_lines[-LAST_LINES:]:
                 say(f"[Instance: {ended.blame.instance}] {line}" if ended.blame.instance else line, "INFO")
@@ -165,7 +171,8 @@ class Closing:
         database = self._parts.database
         with holding(database, held) as db:
             environment, say = self._speaker(db, held)
-            operations.finish(db, held, database.now_ms(), held.outcome or "failed", held.error)
+            account = self._account(db, held, succeeded=False)
+            operations.finish(db, held, database.now_ms(), held.outcome or "failed", held.error, account)
             if held.origin == "user":
                 # The platform that was asked for is not the environment's when the release on it did not pass.
                 before = environments.find_release(db, environment.id, held.previous)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from beanpole.balancer.lint import BadPools
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
-from beanpole.operations.blame import StepFailed, StepUnknown
+from beanpole.operations.blame import StepFailed, StepUnknown, together
 from beanpole.operations.board import Progress
 from beanpole.operations.brought import brought
 from beanpole.operations.steps import HANDLERS
@@ -24,7 +24,7 @@ from beanpole.operations.steps.exclude import leave_rotation_of
 from beanpole.operations.words import begin_events, end_events
 from beanpole.operations.work import Work
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Drain, Fetch, Once, Register
+from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Smoke
 from beanpole.store import environments, events, instances
 from beanpole.store.operations import LeaseLost, holding, journal_of, record
 
@@ -45,6 +45,7 @@ class Phase:
         self._plan = plan
         self._unfinished: set[str] = set()
         self._silent: set[str] = set()
+        self._refused: dict[str, StepFailed] = {}
         with parts.database.read() as db:
             environment = environments.find(db, held.environment_id)
             if environment is None:
@@ -69,7 +70,7 @@ class Phase:
         """Carry out what the journal does not have yet. Raises StepFailed on the way forward only."""
         for step in self._plan.steps:
             await self._begin(step)
-            slots = (self._leader(step),) if isinstance(step, Once) else step.slots
+            slots = (self._leader(step),) if isinstance(step, Once | Smoke) else step.slots
             todo = [slot for slot in slots if f"{self._name}/{step.key}/{slot}" not in self._journal]
             self._unfinished = set(todo)
             # A task group, so that one slot's failure ends the work on its siblings before the return starts.
@@ -79,6 +80,9 @@ class Phase:
                         group.create_task(self._slot(step, slot))
             except BaseExceptionGroup as failures:
                 raise _worst(failures) from failures
+            if self._refused:
+                blames = [self._refused[slot].blame for slot in todo if slot in self._refused]
+                raise StepFailed(together(blames, len(slots)))
 
     async def _begin(self, step: AnyStep) -> None:
         key = f"{self._name}/{step.key}/begin"
@@ -102,6 +106,10 @@ class Phase:
             board.put(held.id, step.key, slot, Progress("failed", failure.blame.cause))
             if self._name == "return" or self._may_go_on_without(step, slot, failure):
                 await self._leave_behind(work, step, slot, failure)
+                return
+            if isinstance(step, Preflight):
+                # The others are looked at all the same: who has to make room wants to know where.
+                self._refused[slot] = failure
                 return
             if not isinstance(step, Drain):
                 raise
@@ -129,7 +137,7 @@ class Phase:
             cause = f"a fault of Beanpole's: {type(fault).__name__}: {fault}"
             raise work.failed(cause, "The control plane's log has the details. Please report it.") from fault
 
-    def _leader(self, step: Once) -> str:
+    def _leader(self, step: Once | Smoke) -> str:
         """The first instance that has not been left behind when the step begins; the same one after a restart."""
         arrived = next((other.slots for other in self._plan.steps if isinstance(other, Fetch)), step.slots)
         tried = (slot for slot in arrived if f"{self._name}/{step.key}/{slot}" in self._journal)
@@ -139,9 +147,10 @@ class Phase:
     def _may_go_on_without(self, step: AnyStep, slot: str, failure: StepFailed) -> bool:
         """Whether the others go forward although it is unknown what this instance did: enough of them are left.
 
-        Not where the answer matters to all: nobody knows whether the leader's commands ran.
+        Not where the answer matters to all: nobody knows whether the leader's commands ran. Nor where another one has
+        no room for the release: then nobody goes forward.
         """
-        if not isinstance(failure, StepUnknown) or isinstance(step, Once) or slot.startswith("new-"):
+        if not isinstance(failure, StepUnknown) or isinstance(step, Once) or slot.startswith("new-") or self._refused:
             return False
         everyone = {each for other in self._plan.steps for each in other.slots if not each.startswith("new-")}
         left = {each for each in everyone if self._left_behind(each)} | self._silent | {slot}
@@ -210,9 +219,11 @@ def _worst(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     if len(blamed) < len(found):
         return next(each for each in found if not isinstance(each, StepFailed))
     first, *others = blamed
-    if not others:
+    # What failed before anything was sent is no instance's fault, and the same for all of them.
+    names = ", ".join(other.blame.instance for other in others if other.blame.instance)
+    if not names:
         return first
-    also = f"{first.blame.cause} ({', '.join(other.blame.instance for other in others)} failed in the same step)"
+    also = f"{first.blame.cause} ({names} failed in the same step)"
     return StepFailed(msgspec.structs.replace(first.blame, cause=also))
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from beanpole.options.ebextensions import ContainerCommand
 from beanpole.options.setting import ENVIRONMENT_PROPERTIES
+from beanpole.options.static_files import DEFAULT, Folder, folders
 
 DIGEST_LENGTH = 16
 """Hexadecimal digits; it names folders and appears in what people read."""
@@ -48,8 +49,13 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
         """The environment properties."""
         return {name: value for namespace, name, _, value in self.settings if namespace == ENVIRONMENT_PROPERTIES}
 
+    @property
+    def static(self) -> tuple[Folder, ...]:
+        """Paths that are answered from folders of the bundle."""
+        return folders(self.settings)
+
     def digest(self) -> str:
-        """Of all that the application's processes can notice."""
+        """Of all that the application's processes can notice, and what serves its files."""
         seen = (
             self.files,
             self.python,
@@ -57,6 +63,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
             self.layer,
             self.commands,
             sorted(self.environment.items()),
+            # Left out where it is the platform's own: releases of earlier versions keep their digest.
+            *((self.static,) if self.static != DEFAULT else ()),
         )
         return hashlib.sha256(msgspec.json.encode(seen)).hexdigest()[:DIGEST_LENGTH]
 

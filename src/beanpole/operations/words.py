@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beanpole.policies.plan import Activate, AnyStep, Fetch, Finish, Gate, Launch, Once, Plan, Prepare, Terminate
+from beanpole.policies.plan import (
+    Activate,
+    AnyStep,
+    Fetch,
+    Finish,
+    Gate,
+    Launch,
+    Once,
+    Plan,
+    Prepare,
+    Smoke,
+    Terminate,
+)
 
 if TYPE_CHECKING:
     from beanpole.store.events import Severity
@@ -40,6 +52,8 @@ def begin_events(
         case Gate(batch=batch) if not creating:
             words = "Registering instance(s) with the load balancer and waiting for them to be healthy."
             return [(f"Batch {batch}: {words}", "INFO")]
+        case Smoke():
+            return [(f"{step.words}.", "INFO")]
         case Terminate():
             return [("Waiting for EC2 instances to terminate. This may take a few minutes.", "INFO")]
     return []
@@ -50,6 +64,8 @@ def end_events(step: AnyStep, operation: Operation, plan: Plan) -> list[tuple[st
     match step:
         case Finish(batch=batch) if operation.kind != "create" and plan.policy != "Rollback":
             return [(f"Batch {batch}: Completed application deployment.", "INFO")]
+        case Smoke():
+            return [("The smoke tests through the balancer passed.", "INFO")]
     return []
 
 

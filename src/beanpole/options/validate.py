@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from beanpole.options import smoke, static_files
 from beanpole.options.option import Option
 from beanpole.options.precedence import GROUP, ROLLING_UPDATE
 from beanpole.options.problem import Problem
@@ -129,6 +130,11 @@ def _reason(option: Option, value: str) -> str | None:
         return f"Value is longer than maximum allowed length: {REGEX_LIMIT}"
     if option.regex and not re.fullmatch(option.regex, value):
         return f"Value does not satisfy regex: '{option.regex}' [{option.name}]"
+    if (option.namespace, option.name) == (smoke.NAMESPACE, smoke.OPTION):
+        try:
+            smoke.parse(value)
+        except smoke.BadSmokeTests as problem:
+            return str(problem)
     return None
 
 
@@ -171,6 +177,7 @@ class _Together:
         yield from self._sizes()
         yield from self._rolling_update()
         yield from self._processes()
+        yield from self._static_files()
         yield from self._schedule()
         yield from self._others()
         yield from self._properties()
@@ -242,6 +249,17 @@ class _Together:
                 yield _invalid(
                     setting, "The path of a health check starts with / and has ASCII characters without spaces"
                 )
+
+    def _static_files(self) -> Iterator[Problem]:
+        for setting in self.given:
+            if setting.namespace in static_files.NAMESPACES:
+                pairs = [(setting.name, setting.value)]
+            elif (setting.namespace, setting.name) == static_files.LEGACY:
+                pairs = list(static_files.pairs(setting.value))
+            else:
+                continue
+            for reason in filter(None, (static_files.wrong(path, folder) for path, folder in pairs)):
+                yield _invalid(setting, reason)
 
     def _schedule(self) -> Iterator[Problem]:
         for setting in self._given(SCHEDULED, "Recurrence"):

@@ -57,6 +57,10 @@ class Gate(Step, frozen=True, kw_only=True, tag=True):
     batch: int
 
 
+class Smoke(Step, frozen=True, kw_only=True, tag=True):
+    """The fleet answers the release's critical endpoints through the balancer."""
+
+
 class Finish(Step, frozen=True, kw_only=True, tag=True):
     """Other processes than `web` go over to the release, and it becomes what the instance starts at boot."""
 
@@ -92,9 +96,10 @@ AnyStep = (
     | Activate
     | Gate
     | Finish
+    | Exclude
+    | Smoke
     | Drain
     | Register
-    | Exclude
     | Leave
     | Terminate
 )

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.agent.static_process import NAME as FILES
+from beanpole.fleet.agent_client import AgentError
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.store import instances, operations
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.fleet import Fleet
     from beanpole.store.database import Database
-    from beanpole.store.instances import Instance
+    from beanpole.store.instances import Endpoint, Instance
+
+Processes = dict[str, dict[str, Any]]
+"""As an agent tells of them, by their release."""
 
 PERIOD = 2.0
 """Seconds between looks. An agent answers in under a millisecond; applications do not need it to serve."""
@@ -125,8 +129,8 @@ class Keeping:
         asked_at = self._database.now_ms()
         processes = (await client.state())["processes"]
         # One that is just starting has not shown yet where it listens.
-        proven = {each["release"]: each for each in processes if each["name"] == "web" and each["state"] == "running"}
-        moved, complete = await asyncio.to_thread(self._follow, instance.id, proven, asked_at)
+        proven = {name: _running(processes, name) for name in ("web", FILES)}
+        moved, complete = await asyncio.to_thread(self._follow, instance.id, proven["web"], proven[FILES], asked_at)
         if moved:
             await self._edge.apply()
         if complete:
@@ -149,7 +153,9 @@ class Keeping:
             if _is_kept_now(db, instance_id):
                 instances.update(db, instance_id, state="running")
 
-    def _follow(self, instance_id: str, running: dict[str, dict[str, Any]], asked_at: int) -> tuple[bool, bool]:
+    def _follow(
+        self, instance_id: str, running: Processes, serving_files: Processes, asked_at: int
+    ) -> tuple[bool, bool]:
         """Whether an endpoint answers elsewhere now, which the database has then; and whether all were found running.
 
         What changed since the agent was asked (milliseconds) was changed by somebody who knew better. An agent that
@@ -158,24 +164,39 @@ class Keeping:
         with self._database.write() as db:
             known = instances.endpoints_of(db, instance_id)
             moved = [
-                msgspec.structs.replace(each, address=now["address"] or each.address, port=now["port"])
+                now
                 for each in known
                 if each.since < asked_at
-                if (now := running.get(each.digest)) is not None and now["port"]
-                if (each.address, each.port) != (now["address"] or each.address, now["port"])
+                if (now := _where(each, running.get(each.digest), serving_files.get(each.digest))) != each
             ]
             for endpoint in moved:
                 instances.put_endpoint(db, endpoint)
-        return bool(moved), all(each.digest in running for each in known if each.state == "serving")
+        serving = [each for each in known if each.state == "serving"]
+        return bool(moved), all(
+            each.digest in running and (each.files_port is None or each.digest in serving_files) for each in serving
+        )
 
     async def _noted(self, who: str, work: object) -> bool:
         """Whether it could be done."""
         try:
             await work  # type: ignore[misc]
-        except (AgentUnreachable, AgentWillNotStart) as problem:
+        except (AgentError, AgentWillNotStart) as problem:
             log.warning("agent cannot be reached or started", of=who, problem=str(problem))
             return False
         return True
+
+
+def _running(processes: list[dict[str, Any]], name: str) -> Processes:
+    return {each["release"]: each for each in processes if each["name"] == name and each["state"] == "running"}
+
+
+def _where(known: Endpoint, web: dict[str, Any] | None, files: dict[str, Any] | None) -> Endpoint:
+    """Where the endpoint is now, as far as its processes tell."""
+    if web is not None and web["port"]:
+        known = msgspec.structs.replace(known, address=web["address"] or known.address, port=web["port"])
+    if files is not None and files["port"] and known.files_port is not None:
+        known = msgspec.structs.replace(known, files_port=files["port"])
+    return known
 
 
 def _is_kept_now(db: sa.Connection, instance_id: str) -> bool:

@@ -29,6 +29,9 @@ FIRST = 300.0
 OPERATIONS_KEPT_MS = 90 * 24 * 3600 * 1000
 """Milliseconds that an operation is kept with its plan and journal after its end."""
 
+HISTORY_KEPT_MS = 3 * 365 * 24 * 3600 * 1000
+"""Milliseconds that the history remembers it: who changed what and how it ended, about a kilobyte each."""
+
 AUDIT_KEPT_MS = 90 * 24 * 3600 * 1000
 """Milliseconds that the audit remembers a call."""
 
@@ -65,7 +68,8 @@ class Retention:
     def once(self) -> None:
         database = self._control.database
         events.prune(database)
-        operations.prune(database, database.now_ms() - OPERATIONS_KEPT_MS)
+        now = database.now_ms()
+        operations.prune(database, now - OPERATIONS_KEPT_MS, now - HISTORY_KEPT_MS)
         audit.prune(database, database.now_ms() - AUDIT_KEPT_MS, AUDIT_MOST)
         self._objects.expire_uploads(UPLOADS_KEPT)
         self._objects.sweep(time.time(), YOUNG)

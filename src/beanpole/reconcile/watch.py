@@ -18,7 +18,7 @@ import structlog
 from beanpole.aws.errors import AwsError
 from beanpole.control import rollback
 from beanpole.control.context import By, Control
-from beanpole.fleet.agent_client import AgentError, AgentUnreachable
+from beanpole.fleet.agent_client import AgentError
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
@@ -102,7 +102,7 @@ class Watch:
             await asyncio.sleep(PERIOD)
             try:
                 view = await self._control.edge.view()
-            except (AgentUnreachable, AgentWillNotStart):
+            except (AgentError, AgentWillNotStart):
                 continue  # without the balancer nothing can be said of anybody's health
             await self.look(view)
 

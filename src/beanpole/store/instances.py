@@ -35,6 +35,10 @@ class Endpoint(msgspec.Struct, frozen=True):
     since: int
     health: str
     """JSON: how the balancer checks it. Of its own release, since two releases may answer on different paths."""
+    files_port: int | None = None
+    """Where the release's static files are served, at the instance's address; None: it has none."""
+    files_paths: str | None = None
+    """The paths below which they are, separated by blanks."""
 
 
 def find(db: sa.Connection, instance_id: str) -> Instance | None:

@@ -51,6 +51,7 @@ class Operation(msgspec.Struct, frozen=True):
     deadline_at: int
     created_at: int
     finished_at: int | None
+    account: str | None = None
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -186,13 +187,22 @@ def turn(db: sa.Connection, held: Operation, return_plan: str, outcome: Outcome,
     )
 
 
-def finish(db: sa.Connection, held: Operation, now: int, outcome: Outcome, error: str | None = None) -> bool:
-    """Close the operation, in a transaction of `holding`.
+def finish(
+    db: sa.Connection,
+    held: Operation,
+    now: int,
+    outcome: Outcome,
+    error: str | None = None,
+    account: str | None = None,
+) -> bool:
+    """Close the operation, in a transaction of `holding`. `account`: what is remembered when its journal is gone.
 
     False, and nothing is written, when it would close as succeeded but an abort was asked for in the meantime: an abort
     that was accepted is never lost.
     """
-    query = _mine(operation.update(), held).values(phase="done", finished_at=now, outcome=outcome, expires_at=0)
+    query = _mine(operation.update(), held).values(
+        phase="done", finished_at=now, outcome=outcome, expires_at=0, account=account
+    )
     if error is not None:
         query = query.values(error=error)
     if outcome == "succeeded":
@@ -255,9 +265,15 @@ def open_of_users(db: sa.Connection, environment_id: str | None = None) -> list[
     return rows.every(db, query, Operation)
 
 
-def prune(database: Database, before: int) -> None:
-    """Forget operations that ended before that time (milliseconds), with their journals."""
+def prune(database: Database, before: int, forget: int) -> None:
+    """Forget journals and plans of operations that ended before `before` (milliseconds), and the operations themselves
+    that ended before `forget`. Of those that only brought instances into line nothing is left with their journal.
+    """
     with database.write() as db:
         old = sa.select(operation.c.id).where(operation.c.phase == "done", operation.c.finished_at < before)
         db.execute(journal.delete().where(journal.c.operation_id.in_(old)))
-        db.execute(operation.delete().where(operation.c.id.in_(old)))
+        db.execute(
+            operation.update().where(operation.c.id.in_(old), operation.c.plan != "").values(plan="", return_plan=None)
+        )
+        gone = sa.or_(operation.c.finished_at < forget, operation.c.kind == "align")
+        db.execute(operation.delete().where(operation.c.id.in_(old), gone))

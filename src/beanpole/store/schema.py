@@ -244,6 +244,8 @@ endpoint = sa.Table(
     _text("state"),  # serving, draining
     sa.Column("since", _time, nullable=False),  # when it entered that state
     _text("health"),  # JSON: how the balancer checks it, as its release's settings say
+    sa.Column("files_port", sa.Integer, nullable=True),  # where its static files are served, if it has any
+    sa.Column("files_paths", sa.Text, nullable=True),  # the paths below which they are, separated by blanks
 )
 
 operation = sa.Table(
@@ -271,6 +273,7 @@ operation = sa.Table(
     sa.Column("deadline_at", _time, nullable=False),
     sa.Column("created_at", _time, nullable=False),
     sa.Column("finished_at", _time, nullable=True),
+    _text("account", null=True),  # JSON, see operations/account.py; outlives plan and journal
     sa.Index(
         "operation_open_user",
         "environment_id",

@@ -14,12 +14,14 @@ if [ -n "$3" ] && ! getent passwd "$3" >/dev/null; then
     useradd --system --no-log-init --no-create-home $group --home-dir "$4" --shell "$shell" --comment Beanpole "$3"
 fi
 
-# What an earlier Beanpole left to stand in for the agent beside the proxy.
-if [ "$1" = "beanpole-agent-$PROXY.service" ] && [ -e "$UNITS/beanpole-proxy.service" ]; then
-    systemctl disable --quiet --now beanpole-proxy.service
-    rm -f "$UNITS/beanpole-proxy.service"
-    systemctl daemon-reload
-fi
+# What an earlier Beanpole left to stand in for the agent beside a balancer.
+for name in "$PROXY" "$EDGE"; do
+    if [ "$1" = "beanpole-agent-$name.service" ] && [ -e "$UNITS/beanpole-$name.service" ]; then
+        systemctl disable --quiet --now "beanpole-$name.service"
+        rm -f "$UNITS/beanpole-$name.service"
+        systemctl daemon-reload
+    fi
+done
 
 file=$UNITS/$1
 again=no

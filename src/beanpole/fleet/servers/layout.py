@@ -23,12 +23,15 @@ BINARIES = f"{ROOT}/bin"
 INSTANCES = f"{ROOT}/instances"
 
 PROXY = "proxy"
-"""Name of the agent beside the server's proxy; the others are called as their instance."""
+"""Name of the agent beside the server's proxy; instances' agents are called as their instance."""
+
+EDGE = "edge"
+"""Name of the agent beside the edge balancer, on the server that has it."""
 
 
 def home(agent: str) -> str:
     """The home of the agent of that name."""
-    return f"{ROOT}/{PROXY}" if agent == PROXY else f"{INSTANCES}/{agent}"
+    return f"{ROOT}/{agent}" if agent in (PROXY, EDGE) else f"{INSTANCES}/{agent}"
 
 
 def socket(agent: str) -> str:

@@ -31,20 +31,17 @@ PORT_LIMIT = 10.0
 """Seconds for all that trying the port takes."""
 
 LISTEN = """
-import socket, sys
+import select, socket, sys
 port = int(sys.argv[1])
 if socket.has_dualstack_ipv6():
     server = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
 else:
     server = socket.create_server(("", port))
-server.settimeout(6)
 print("listens", flush=True)
-try:
-    server.accept()[0].close()
-except OSError:
-    pass
+select.select([server, sys.stdin], [], [], 30)
 """
-"""The program that listens for one connection, for six seconds at most. Fixed: the port comes as a word of its own."""
+"""The program that listens until somebody connects, or until its input ends: a try that is late must not find nobody,
+and take that for a firewall. Fixed: the port comes as a word of its own."""
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,10 @@ for unit in "$UNITS"/beanpole-agent-*.service; do
     [ -f "$unit" ] || continue
     name=${unit##*/beanpole-agent-}
     name=${name%.service}
-    home=$INSTANCES/$name
-    [ "$name" != "$PROXY" ] || home=$ROOT/$PROXY
+    case $name in
+    "$PROXY" | "$EDGE") home=$ROOT/$name ;;
+    *) home=$INSTANCES/$name ;;
+    esac
     version=$(field version "$home/agent.json")
     protocols=$(sed -n 's/.*"protocol" *: *\[\([0-9]*\), *\([0-9]*\)\].*/\1 \2/p' "$home/agent.json" 2>/dev/null || :)
     say agent "$name" "${version:--}" ${protocols:-0 0}

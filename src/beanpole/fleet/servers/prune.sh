@@ -5,8 +5,8 @@ while read -r kind name; do
     blob) rm -f "$BLOBS/$(printf %.2s "$name")/$name" ;;
     layer) rm -rf "${LAYERS:?}/$name" "$LAYERS/.$name.lock" ;;
     binary)
-        # The agent beside the proxy starts that one again until it is told of another.
-        if grep -qsF "$BINARIES/$name" "$ROOT/$PROXY/envoy.json"; then continue; fi
+        # The agent beside a balancer starts that one again until it is told of another.
+        if grep -qsF "$BINARIES/$name" "$ROOT/$PROXY/envoy.json" "$ROOT/$EDGE/envoy.json"; then continue; fi
         rm -f "$BINARIES/$name"
         ;;
     esac

@@ -32,6 +32,11 @@ async def remove_instance(server: Server, instance_id: str) -> None:
     done(server.name, await server.script("remove", "instance", instance_id, limit=LIMIT))
 
 
+async def remove_edge(server: Server) -> None:
+    """The edge balancer there ends, with its agent, and nothing of it is left. SetupFailed, ConnectionFailed."""
+    done(server.name, await server.script("remove", "edge", limit=LIMIT))
+
+
 async def _remove(server: Server, verb: str, force: bool) -> None:
     await server.channel.close()  # its far end is a process of ours there
     words = (verb, server.store, "force" if force else "")

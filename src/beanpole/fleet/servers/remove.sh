@@ -1,6 +1,7 @@
 # Removes what we made. Every part may be missing, and all of it may be repeated after a cut.
 # instance NAME      an instance: what runs on it ends, and nothing of it is left
-# leave STORE FORCE  Beanpole alone: applications and the proxy go on, after a boot, too
+# edge               the edge balancer, as an instance
+# leave STORE FORCE  Beanpole alone: applications and balancers go on, after a boot, too
 # purge STORE FORCE  everything
 set -eu
 umask 022
@@ -90,6 +91,12 @@ remove_instance() {
     remove_user "bp-$1"
 }
 
+remove_edge() {
+    end_units "beanpole-agent-$EDGE.service"
+    rm -f "$SOCKETS/$EDGE.sock"
+    remove_tree "$ROOT/$EDGE"
+}
+
 # check_holder STORE FORCE: ends the script when another Beanpole holds the server.
 check_holder() {
     [ -f "$HOLDER" ] || return 0
@@ -100,8 +107,8 @@ check_holder() {
     fi
 }
 
-# keep_proxy: Envoy runs on, and a unit starts the same one after a boot, when no agent is there to do it.
-keep_proxy() {
+# keep_balancer NAME: Envoy runs on, and a unit starts the same one after a boot, when no agent is there to do it.
+keep_balancer() {
     newest=0
     for path in /proc/[0-9]*; do
         case $(readlink "$path/exe" 2>/dev/null || :) in
@@ -109,6 +116,10 @@ keep_proxy() {
         *) continue ;;
         esac
         folder=$(readlink "$path/cwd")
+        case $folder in
+        "$ROOT/$1"/*) ;;
+        *) continue ;;
+        esac
         # Those that were replaced, and only finish their requests, have lower numbers.
         if [ "${folder##*/}" -gt $newest ]; then
             newest=${folder##*/}
@@ -117,10 +128,12 @@ keep_proxy() {
         fi
     done
     [ $newest -gt 0 ] || return 0
-    cat >"$UNITS/beanpole-proxy.service" <<END
+    cat >"$UNITS/beanpole-$1.service" <<END
 [Unit]
-Description=Proxy that Beanpole left here
+Description=Balancer that Beanpole left here ($1)
 After=network.target
+# Nobody is there to start it again if it gave up.
+StartLimitIntervalSec=0
 
 [Service]
 WorkingDirectory=$kept
@@ -134,12 +147,13 @@ RestartSec=1
 WantedBy=multi-user.target
 END
     systemctl daemon-reload
-    systemctl enable --quiet beanpole-proxy.service
+    systemctl enable --quiet "beanpole-$1.service"
 }
 
 leave() {
     check_holder "$1" "$2"
-    keep_proxy
+    keep_balancer "$PROXY"
+    keep_balancer "$EDGE"
     agents=$(units 'beanpole-agent-*.service')
     if [ -n "$agents" ]; then
         # What they keep running goes on: KillMode=process.
@@ -175,6 +189,7 @@ verb=$1
 shift
 case $verb in
 instance) remove_instance "$1" ;;
+edge) remove_edge ;;
 leave | purge) "$verb" "$1" "$2" ;;
 esac
 say removed

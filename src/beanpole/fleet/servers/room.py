@@ -92,9 +92,9 @@ def port(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
         if ours and listener.pid is None and not facts.powerful:
             continue
         who, remedy = _occupant(listener)
-        yield blocking(
-            "port-taken", f"the application port {wanted.port} is held by {who} on {listener.address}", remedy
-        )
+        # A service can be taken over while it serves, and until then nothing of ours wants the port.
+        told = warning if (listener.unit or "").endswith(".service") else blocking
+        yield told("port-taken", f"the application port {wanted.port} is held by {who} on {listener.address}", remedy)
         break
     if wanted.reach in ("filtered", "refused"):
         how = "nothing answers" if wanted.reach == "filtered" else "it is refused, although something listens there"

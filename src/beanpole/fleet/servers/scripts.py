@@ -21,6 +21,7 @@ _PLACES = (
     "BINARIES",
     "INSTANCES",
     "PROXY",
+    "EDGE",
 )
 _MARK = "@ "
 

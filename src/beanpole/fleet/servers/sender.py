@@ -50,9 +50,11 @@ _KINDS: tuple[tuple[type[ConnectionFailed], str], ...] = (
 File = tuple[Path, str, int]  # path here, SHA-256, size
 
 
-async def deliver(destination: Destination, files: Sequence[File], on_progress: OnProgress) -> Sent:
-    """Sends what the server lacks. TransferFailed."""
-    connection = Connection(destination.address, destination.host_key)
+async def deliver(
+    destination: Destination, files: Sequence[File], on_progress: OnProgress, kept: Connection | None = None
+) -> Sent:
+    """Sends what the server lacks. TransferFailed. `kept`: a connection to it that others use too, and that stays."""
+    connection = kept or Connection(destination.address, destination.host_key)
     account = _Account(on_progress)
     stuck = 0
     try:
@@ -71,7 +73,8 @@ async def deliver(destination: Destination, files: Sequence[File], on_progress: 
         kind = next((kind for failure, kind in _KINDS if isinstance(error, failure)), "refused")
         raise TransferFailed(error.cause, error.remedy, kind) from error
     finally:
-        await connection.close()
+        if connection is not kept:
+            await connection.close()
 
 
 @dataclass

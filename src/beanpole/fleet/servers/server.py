@@ -17,6 +17,7 @@ from beanpole.fleet.servers.address import Address
 from beanpole.fleet.servers.channel import SUDO, Channel
 from beanpole.fleet.servers.connection import Connection, Ran
 from beanpole.fleet.servers.scripts import script
+from beanpole.fleet.servers.sender import deliver
 from beanpole.fleet.servers.transfer import Destination, OnProgress, Sent, send
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ PYTHON = "python3"
 
 ROOT = "root"
 """Needs no sudo, which servers without other users may lack."""
+
+SMALL = 512 * 1024
+"""Bytes that are sent over the connection that is there: a process with one of its own takes half a second to start,
+and is for what would keep this one busy."""
 
 
 class Server:
@@ -89,6 +94,8 @@ class Server:
         `program`: the agent's there, which takes them.
         """
         destination = Destination(self.address, self.host_key, program, layout.BLOBS, self.python, self.become)
+        if sum(size for _, _, size in files) <= SMALL:
+            return await deliver(destination, files, on_progress or _unheard, self.connection)
         async with self._senders:
             return await send(destination, files, on_progress)
 
@@ -98,3 +105,7 @@ class Server:
 
     def _channel(self) -> Channel:
         return Channel(self.connection, layout.PROGRAM, python=self.python, become=self.become)
+
+
+def _unheard(_done: int, _total: int, _file: str) -> None:
+    pass

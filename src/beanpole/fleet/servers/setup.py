@@ -103,19 +103,20 @@ class Setup:
             waiting = [name for name in old if not await self._renewed(server, name)]
             return Installed(changed or bool(old), sent, tuple(waiting))
 
-    async def proxy_agent(self, server: Server) -> AgentClient:
-        """The agent beside the server's proxy; the server is made ready and the agent started if need be.
+    async def balancer_agent(self, server: Server, name: str = layout.PROXY) -> AgentClient:
+        """The agent beside the server's proxy, or beside the edge there; the server is made ready and the agent started
+        if need be.
 
         Raises what `install` raises, and AgentUnreachable.
         """
         if server.machine is None:
             await self.install(server)
-        client = server.agent(layout.PROXY)
+        client = server.agent(name)
         try:
             await client.hello()
         except AgentUnreachable:
             await self.install(server)
-            client = await self.start(server, AgentUnit(layout.PROXY, server.store, "balancer"))
+            client = await self.start(server, AgentUnit(name, server.store, "balancer"))
         return client
 
     def envoy_path(self, server: Server) -> str:

@@ -178,7 +178,7 @@ def _say(value: Mapping[str, Any]) -> None:
 
 def main() -> int:
     """The process. Its exit status."""
-    # Here, because the control plane, which only starts this process, needs none of it.
+    # Here, because it imports this module.
     from beanpole.fleet.servers.sender import deliver
 
     try:

@@ -10,6 +10,7 @@ from beanpole.operations.steps.exclude import exclude
 from beanpole.operations.steps.launch import launch
 from beanpole.operations.steps.leave import drain, leave_rotation, terminate
 from beanpole.operations.steps.preflight import preflight
+from beanpole.operations.steps.smoke import smoke
 from beanpole.policies import plan
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Activate: activate,
     plan.Gate: gate,
     plan.Finish: finish,
+    plan.Smoke: smoke,
     plan.Drain: drain,
     plan.Register: register,
     plan.Exclude: exclude,

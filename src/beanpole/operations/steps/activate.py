@@ -15,8 +15,11 @@ from beanpole.balancer.pool import Pool
 from beanpole.operations.blame import StepUnknown
 from beanpole.operations.health_check import health_check
 from beanpole.operations.steps.leave import leave
+from beanpole.operations.steps.smoke import limit, smoke_instance
 from beanpole.operations.steps.turn import take_turn
+from beanpole.options.smoke import tests_of
 from beanpole.platforms.procfile import WEB
+from beanpole.policies.plan import Gate
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
 
@@ -30,8 +33,8 @@ SWITCH_TIMEOUT = 120.0
 """Seconds for the processes beside `web` to go over, and for a release to become the boot target."""
 
 VERDICT_RESERVE = 600.0
-"""Seconds beyond the gate before an agent takes a stop-first start back by itself: a control plane that died has that
-long to come back."""
+"""Seconds beyond the smoke tests and the gate before an agent takes a stop-first start back by itself: a control plane
+that died has that long to come back."""
 
 DEPLOYMENT = "beanpole:deployment"
 
@@ -48,8 +51,10 @@ async def activate(work: Work) -> dict[str, Any]:
     work.progress("starting")
     arguments = start_arguments(work)
     started = await work.job("start", arguments, arguments["grace"] + arguments["deadline"] + 15)
+    await smoke_instance(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
-    endpoint = Endpoint(work.instance, digest, started["address"], started["port"], "serving", work.now(), health)
+    where = (work.instance, digest, started["address"], started["port"])
+    endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")))
     with work.writing() as db:
         instances.put_endpoint(db, endpoint)
     await work.parts.edge.apply(work.instance)
@@ -72,7 +77,23 @@ async def gate(work: Work) -> dict[str, Any]:
     deadline = gate_limit(work)
     arguments = start_arguments(work) | {"checks": checks, "interval": interval, "deadline": deadline}
     result: dict[str, Any] = await work.job("gate", arguments, deadline + 15)
-    return result
+    errors = result.pop("errors", None) or {"count": 0}
+    if work.phase == "forward" and isinstance(work.step, Gate):
+        _judge_log(work, errors)
+    return result | {"errors": errors["count"]}
+
+
+def _judge_log(work: Work, errors: dict[str, Any]) -> None:
+    """What the release wrote since it started: told, or a reason to go back, as the option LogErrors says."""
+    count, meaning = errors["count"], work.settings.text(DEPLOYMENT, "LogErrors")
+    if not count or meaning == "ignore":
+        return
+    found = f"{count} error{'s' if count > 1 else ''} in the log of {WEB} since the release started"
+    last = f"{'; the last' if count > 1 else ''}: {errors['last']}"
+    if meaning == "fail":
+        remedy = "Correct what the log says, or set LogErrors of beanpole:deployment to warn."
+        raise work.failed(found + last, remedy, tuple(errors["lines"]))
+    work.say(f"[Instance: {work.instance}] {found}{last}", "WARN")
 
 
 def gate_limit(work: Work) -> float:
@@ -108,6 +129,11 @@ async def register(work: Work) -> dict[str, Any]:
     return {}
 
 
+def _files(static: dict[str, Any] | None) -> tuple[int | None, str | None]:
+    """Port and paths of the file server that was started, as an endpoint has them."""
+    return (static["port"], " ".join(static["paths"])) if static is not None else (None, None)
+
+
 def _refuse_bad_check(work: Work) -> None:
     """A check that the balancer cannot make would keep it from taking any change of any environment."""
     problems = lint([Pool(work.environment.id, (), (), health_check(work.settings))])
@@ -132,5 +158,5 @@ def start_arguments(work: Work) -> dict[str, Any]:
         "fixed_port": work.release.content.fixed_port,
         "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),
         "stop_first": work.alone,
-        "verdict": gate_limit(work) + VERDICT_RESERVE,
+        "verdict": limit(tests_of(work.settings)) + gate_limit(work) + VERDICT_RESERVE,
     }

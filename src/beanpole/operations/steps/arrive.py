@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from beanpole.fleet.layers import LayerError
 from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.release import Process, commands_for
@@ -67,8 +69,18 @@ async def prepare(work: Work) -> dict[str, Any]:
     commands = commands_for(content, leader=False)
     if commands:
         await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work) + LONGER)
-    await work.job("prepare", prepare_arguments(work), FETCH_TIMEOUT)
+    prepared = await work.job("prepare", prepare_arguments(work), FETCH_TIMEOUT)
+    _tell_missing(work, prepared.get("missing", []))
     return {"commands": [command["name"] for command in commands]}
+
+
+def _tell_missing(work: Work, missing: list[str]) -> None:
+    """Once for all instances of the step, which have the same files."""
+    if work.slot != work.step.slots[0]:
+        return
+    for folder in missing:
+        paths = " and ".join(each.path for each in work.release.content.static if each.folder == folder)
+        work.say(f"The folder '{folder}' of static files does not exist: requests below {paths} get 404.", "WARN")
 
 
 async def _is_kept(work: Work) -> bool:
@@ -88,6 +100,7 @@ def prepare_arguments(work: Work) -> dict[str, Any]:
         "environment": content.environment,
         "layer": _layer_folder(work),
         "stop_first": content.stop_first is not None,
+        "static": msgspec.to_builtins(content.static),
     }
 
 

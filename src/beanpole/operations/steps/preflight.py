@@ -13,6 +13,7 @@ from beanpole.store import instances
 
 if TYPE_CHECKING:
     from beanpole.operations.work import Work
+    from beanpole.options.settings import Settings
 
 TIMEOUT = 20.0
 """Seconds for an instance to say how it is."""
@@ -29,12 +30,9 @@ async def preflight(work: Work) -> dict[str, Any]:
     facts = await work.job("preflight", {}, TIMEOUT)
     shared = work.parts.fleet.place(work.instance).shared_machine
     together = len(work.step.slots) if shared else 1  # how many instances share the memory that each of them reports
-    disk = manifest_of(work).size * together + DISK_RESERVE
-    if facts["disk_free"] < disk:
-        raise work.failed(
-            f"the disk has {_mb(facts['disk_free'])} free and the release needs {_mb(disk)}",
-            "Free some space, or lower beanpole:deployment KeepReleases.",
-        )
+    full = short_of_disk(facts, manifest_of(work).size, together)
+    if full is not None:
+        raise work.failed(full, "Free some space, or lower beanpole:deployment KeepReleases.")
     found = {name: facts.get(name) for name in ("disk_free", "memory_available", "rss")}
     narrow = short_of_memory(facts, together) if work.release.content.stop_first is None else None
     if narrow is None:
@@ -44,6 +42,14 @@ async def preflight(work: Work) -> dict[str, Any]:
     _consent(work, narrow)
     work.say(f"[Instance: {work.instance}] Stop-first: {narrow}.", "WARN")
     return found | {"alone": narrow}
+
+
+def short_of_disk(facts: dict[str, Any], bundle: int, together: int) -> str | None:
+    """Why a bundle of so many bytes has no room on so many instances of one disk; None when it has."""
+    needed = bundle * together + DISK_RESERVE
+    if facts["disk_free"] >= needed:
+        return None
+    return f"the disk has {_mb(facts['disk_free'])} free and the release needs {_mb(needed)}"
 
 
 def short_of_memory(facts: dict[str, Any], together: int) -> str | None:
@@ -57,11 +63,16 @@ def short_of_memory(facts: dict[str, Any], together: int) -> str | None:
     )
 
 
+def may_pause(fleet: int, settings: Settings) -> bool:
+    """Whether one of so many instances may be out of rotation for a while: others serve, or somebody agreed to it."""
+    return others_needed(fleet) > 0 or settings.boolean("beanpole:deployment", "AllowDowntime")
+
+
 def _consent(work: Work, narrow: str) -> None:
     """Where nobody else serves meanwhile, requests will fail, to which somebody has to agree beforehand."""
     with work.parts.database.read() as db:
         fleet = len(instances.listed(db, work.environment.id))
-    if others_needed(fleet) == 0 and not work.settings.boolean("beanpole:deployment", "AllowDowntime"):
+    if not may_pause(fleet, work.settings):
         raise work.failed(
             narrow,
             "Free some memory, add a second instance, or agree that requests fail for a moment: `beanpole deploy "

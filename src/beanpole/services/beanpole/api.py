@@ -14,12 +14,17 @@ from beanpole.control import rollback, update
 from beanpole.control.context import By, Control, the_environment
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
-from beanpole.services.beanpole import shapes
+from beanpole.operations.rehearsal import findings
+from beanpole.operations.steps.preflight import may_pause
+from beanpole.services.beanpole import history, shapes
 from beanpole.services.elasticbeanstalk.shapes import moment
 from beanpole.store import environments, instances, operations
+from beanpole.store.bundles import Manifest
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call, Handler
+    from beanpole.control.compose import Composed
+    from beanpole.control.update import Decision
     from beanpole.fleet.fleet import Fleet
     from beanpole.operations.board import Board
     from beanpole.services.elasticbeanstalk.environments import Environments
@@ -41,7 +46,6 @@ class ControlPlane:
 
     home: str
     api: str
-    balancer: str
 
 
 class Beanpole:
@@ -64,6 +68,7 @@ class Beanpole:
     def handlers(self) -> dict[str, Handler]:
         return {
             "DescribeControlPlane": self.control_plane,
+            "DescribeHistory": self.history,
             "DescribeOperations": self.operations,
             "DescribeReleases": self.releases,
             "DescribeRequests": self.requests,
@@ -83,7 +88,7 @@ class Beanpole:
             "Region": identity.region,
             "Account": identity.account,
             "ApiUrl": self._here.api,
-            "BalancerUrl": self._here.balancer,
+            "BalancerUrl": self._control.edge.fronts[0].url,
             "Environments": len(live),
             "Instances": len(fleet),
         }
@@ -102,6 +107,10 @@ class Beanpole:
                     db, environment_id=of, request_id=params.get("RequestId"), limit=params.get("MaxRecords", 20)
                 )
             return {"Operations": [shapes.operation(db, self._board, each) for each in found]}
+
+    def history(self, call: Call) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            return history.describe(db, call.params)
 
     def releases(self, call: Call) -> dict[str, Any]:
         with self._control.database.read() as db:
@@ -124,7 +133,18 @@ class Beanpole:
     def plan(self, call: Call) -> dict[str, Any]:
         wanted = self._environments.wanted(call.params)
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
-        return {"Plan": shapes.plan(update.decide(self._control, wanted, name=name, id_=id_).plan)}
+        decision = update.decide(self._control, wanted, name=name, id_=id_)
+        answer: dict[str, Any] = {"Plan": shapes.plan(decision.plan)}
+        if call.params.get("Preflight", False) and decision.composed is not None:
+            answer["Findings"] = self._findings(decision, decision.composed)
+        return answer
+
+    def _findings(self, decision: Decision, composed: Composed) -> list[str]:
+        """What is in the way of the plan on each instance, as far as its agent says without being started."""
+        size = Manifest.from_json(self._control.blobs.path(composed.content.manifest).read_text()).size
+        first = composed.content.stop_first is not None
+        pause = may_pause(len(decision.basis.fleet), composed.settings)
+        return self._wait(findings(self._fleet, decision.plan, size, stop_first=first, may_pause=pause))
 
     def rollback(self, call: Call) -> dict[str, Any]:
         params = call.params

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from beanpole.control import errors, locations
 from beanpole.control.context import By
+from beanpole.control.edges import EdgeMoves
 from beanpole.control.host_report import Report, read_facts
 from beanpole.control.hosts import PORT, Hosts, NewHost, Reachability, Task
 from beanpole.fleet.servers.address import Address, AddressError
@@ -22,6 +23,7 @@ from beanpole.store import environments, hosts, instances
 if TYPE_CHECKING:
     from beanpole.aws.call import Call, Handler
     from beanpole.control.context import Control
+    from beanpole.fleet.edges import Front
     from beanpole.fleet.servers.facts import Facts
     from beanpole.store.hosts import Host
 
@@ -34,6 +36,7 @@ class HostCalls:
     def __init__(self, control: Control, of: Hosts, loop: asyncio.AbstractEventLoop) -> None:
         self._control = control
         self._hosts = of
+        self._edges = EdgeMoves(control, of)
         self._loop = loop
 
     def handlers(self) -> dict[str, Handler]:
@@ -41,7 +44,10 @@ class HostCalls:
             "AddHosts": self.add,
             "CheckHosts": self.check,
             "DescribeHostKeys": self.keys,
+            "DescribeEdges": self.edges,
             "DescribeHosts": self.describe,
+            "EndFormerEdges": self.end_edges,
+            "MoveEdge": self.move_edge,
             "RemoveHost": self.remove,
             "SetDefaultLocation": self.set_default,
         }
@@ -97,6 +103,36 @@ class HostCalls:
     def set_default(self, call: Call) -> None:
         with self._control.database.write() as db:
             locations.set_default(db, call.params["Location"])
+
+    def edges(self, _call: Call) -> dict[str, Any]:
+        """The one that names lead to is the first."""
+        return {"Edges": [self._edge(front, leads=at == 0) for at, front in enumerate(self._control.edge.fronts)]}
+
+    def move_edge(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        name = params.get("Name")
+        if name is None:
+            self._wait(self._edges.home())
+        else:
+            self._wait(self._edges.to_host(name, params.get("Port"), params.get("Domain")))
+        return {"Edge": self._edge(self._control.edge.fronts[0], leads=True)}
+
+    def end_edges(self, call: Call) -> dict[str, Any]:
+        return {"Cut": self._wait(self._edges.end_others(force=call.params.get("Force", False)))}
+
+    def _edge(self, front: Front, *, leads: bool) -> dict[str, Any]:
+        with self._control.database.read() as db:
+            host = hosts.find(db, front.host) if front.host is not None else None
+        listen = front.listen
+        there = {"HostId": host.id, "Name": host.name} if host is not None else {}
+        return {
+            **there,
+            "Address": listen.address,
+            "Port": listen.port,
+            "Domain": listen.domain,
+            "Url": front.url,
+            "Leads": leads,
+        }
 
     async def _reached(self, found: list[Host]) -> dict[str, Reachability]:
         told = await asyncio.gather(*(self._hosts.reachability(host) for host in found))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from beanpole.operations.account import requests_between
 from beanpole.operations.blame import Blame
 from beanpole.policies import plan as plans
 from beanpole.services.elasticbeanstalk.shapes import moment
@@ -148,7 +149,5 @@ def _error(text: str | None) -> dict[str, Any] | None:
 
 def _requests(journal: Mapping[str, Any]) -> dict[str, int] | None:
     """Counted by the balancer between the begin and the end of the operation."""
-    begin, end = journal.get("requests/begin"), journal.get("requests/end")
-    if not begin or not end:
-        return None
-    return {"Served": end["requests"] - begin["requests"], "Failed": end["failed"] - begin["failed"]}
+    counted = requests_between(journal)
+    return None if counted is None else {"Served": counted[0], "Failed": counted[1]}
