@@ -187,7 +187,7 @@ class Trial:
             "SELECT endpoint.digest FROM endpoint JOIN instance ON instance.id = instance_id "
             "JOIN environment ON environment.id = instance.environment_id "
             "JOIN release ON release.environment_id = environment.id AND release.number = environment.release "
-            "WHERE instance_id = ? AND state = 'serving' AND endpoint.digest != release.digest",
+            "WHERE instance_id = ? AND endpoint.state = 'serving' AND endpoint.digest != release.digest",
             instance,
         )
         if other:

@@ -49,7 +49,7 @@ async def terminate(work: Work) -> dict[str, Any]:
     except AgentUnreachable as silence:
         if work.parts.fleet.place(work.instance).shared_machine:
             raise
-        words = f"{silence}. What runs there goes on without requests from here, and ends when it can be reached."
+        words = f"{str(silence).rstrip('.')}. What runs there goes on without requests from here, and ends when it answers."
         work.say(f"[Instance: {work.instance}] {words}", "WARN")
     with work.writing() as db:
         instances.remove(db, work.instance)
