@@ -21,7 +21,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # pytest's exit status 5 means that nothing was selected: no failure when ARGS did the selecting.
 NOTHING_SELECTED := $(if $(ARGS),5,0)
 
-.PHONY: help demo test test-long test-hosts reliability check bench bench-hosts clean
+.PHONY: help demo test test-long test-hosts test-hosts-long reliability check bench bench-hosts clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make test    all tests, the quick ones first (ARGS="tests/aws -k sigv4" selects, WORKERS=2 runs fewer at once)'
 	@echo 'make test-long   further tests of the same kind, for which not every run has the time'
 	@echo 'make test-hosts  the tests on real Debian servers (root; Debian or Ubuntu; installs what it lacks with apt-get)'
+	@echo 'make test-hosts-long  further tests there: faults, adoption, an edge on a server, firewalls, memory'
 	@echo 'make reliability  every fault at every step of a deployment on five such servers; writes docs/reliability.md (half an hour)'
 	@echo 'make check   ruff, mypy and the import rules'
 	@echo 'make bench   measures this machine and prints the figures'
@@ -45,11 +46,15 @@ test: $(VENV_READY) $(EB_READY)
 	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
 test-long: $(VENV_READY)
-	@.venv/bin/python -m pytest -q -m long -n $(WORKERS) --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest -q -m 'long and not hosts' -n $(WORKERS) --dist loadgroup $(ARGS)
 
 test-hosts: $(VENV_READY)
 	@tests/testbed/hosts check || { echo 'make: test-hosts cannot run here, for the reasons above' >&2; exit 1; }
-	@.venv/bin/python -m pytest -q -m hosts tests/hosts $(ARGS)
+	@.venv/bin/python -m pytest -q -m 'hosts and not long' tests/hosts $(ARGS)
+
+test-hosts-long: $(VENV_READY)
+	@tests/testbed/hosts check || { echo 'make: test-hosts-long cannot run here, for the reasons above' >&2; exit 1; }
+	@.venv/bin/python -m pytest -q -m 'hosts and long' tests/hosts $(ARGS)
 
 reliability: $(VENV_READY)
 	@tests/testbed/hosts check || { echo 'make: reliability cannot run here, for the reasons above' >&2; exit 1; }

@@ -16,7 +16,7 @@ from bed import Bed, Server
 from hand_made import PORT, UNIT
 from servers_site import ServersSite
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 LOAD = Path(__file__).parents[2] / "tools" / "load.py"
 NAME = "pettracker-ml"
 SECRET = "hunter2-very-secret"

@@ -17,7 +17,7 @@ from bed import Bed, Server
 from servers_site import APP_PORT, ONE_BY_ONE, ServersSite, counted
 from traces import remove_traces
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 SILENCE = 0.7  # seconds without an answer that a test takes for silence
 DRAIN = ("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay")

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from servers_site import ServersSite, counted
 from traces import traces
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 PORT = 8000
 BRISK = (("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay", "3"),)

@@ -15,7 +15,7 @@ from servers_site import ServersSite
 from traces import remove_traces, traces
 from trial import BACK_LIMIT, END_LIMIT, Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 SELECTED = (
     "fetch-fill",

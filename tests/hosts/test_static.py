@@ -10,7 +10,7 @@ from beanpole_site import app
 from bed import Bed, Server
 from servers_site import APP_PORT, AT_ONCE, ServersSite, counted
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def files(version: str) -> dict[str, str]:

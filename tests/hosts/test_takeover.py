@@ -19,6 +19,8 @@ from beanpole.balancer.snapshot import snapshot
 from beanpole.fleet.agent_client import AgentClient, AgentError, AgentRefused
 from load import Load, Report, Settings
 
+pytestmark = pytest.mark.long
+
 LISTEN = {"address": "0.0.0.0", "port": PORT}
 BEHIND = 20001
 
