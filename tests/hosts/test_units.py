@@ -143,7 +143,7 @@ def test_secrets_are_roots_and_what_is_the_users_is_in_its_folders(site: UnitSit
     owners = site.sh(f"stat -c '%U %n' {app} {app}/web.py {app}/made/deep/file {app}/made/link {HOME}/home")
     assert {line.split()[0] for line in owners.splitlines()} == {USER}
     # Where no application can put anything: root follows links.
-    assert site.sh(f"stat -c '%U %a' {HOME}/commands {HOME}/commands/.cache/file | sort -u") == "root 600\nroot 700"
+    assert site.sh(f"stat -c '%U %a' {HOME}/commands {HOME}/commands/.cache/file | sort -u") == "root 644\nroot 700"
     assert site.sh("stat -c %U /etc/shadow") == "root"
     for who in (USER, site.server.user):
         as_user = f"setpriv --reuid {who} --regid {who} --clear-groups"
