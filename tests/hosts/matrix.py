@@ -16,6 +16,9 @@ from bed import Bed
 HOLDS = "/run/hold"
 """A folder that a boot empties. `NAME` in it holds who comes to that point; `NAME.reached` says that somebody did."""
 
+LOCK = "/run/hold.lock"
+"""Has the pid of who holds a lock."""
+
 Act = Callable[[Bed, str], None]
 
 
@@ -26,10 +29,10 @@ class Step:
     name: str
     key: str
     hold: str | None = None
-    """The file that holds it there; None: it takes long enough by itself."""
+    """The file that holds it there; None: another thing does, or it takes long enough by itself."""
     settings: Settings = ()
-    ballast: int = 0
-    """Megabytes that the bundle has to bring."""
+    lock: str | None = None
+    """A folder there that is locked meanwhile, so that nothing arrives in it."""
     rollback: bool = False
 
 
@@ -98,7 +101,7 @@ QUICK = _gate(2, "0.3")
 LONG = _gate(12, "0.5")
 
 STEPS = (
-    Step("fetch", "forward/fetch", settings=QUICK, ballast=24),
+    Step("fetch", "forward/fetch", settings=QUICK, lock="/var/lib/beanpole/blobs/incoming"),
     Step("prepare", "forward/prepare-2", "prepare", QUICK),
     Step("activate", "forward/activate-2", "activate", QUICK),
     Step("gate", "forward/gate-2", settings=LONG),

@@ -94,12 +94,16 @@ def _run(wanted: list[Cell], rate: float, rows: Path, minutes: float) -> int:
                     if time.monotonic() > limit:
                         return 1
                     cell = left.pop(0)
-                    row = Row(cell.name, cell.step.name, cell.fault.words)
                     try:
                         row = trial.run(cell)
-                    except Exception as fault:
+                    except Exception:
+                        # It could not be carried out, which says nothing of what it would have shown.
                         traceback.print_exc()
-                        row.problems.append(f"{type(fault).__name__}: {fault}")
+                        print(site.log(), flush=True)
+                        good = False
+                        if _mended(trial):
+                            continue
+                        break
                     good = good and not row.problems
                     with rows.open("a") as file:
                         file.write(json.dumps(row.json()) + "\n")

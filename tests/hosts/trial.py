@@ -15,7 +15,7 @@ from typing import Any
 
 from beanpole_site import Settings, wait_for
 from bed import Bed, Server
-from matrix import HOLDS, Cell, Row, held
+from matrix import HOLDS, LOCK, Cell, Row, held
 from servers_site import ONE_BY_ONE, ServersSite
 
 HELD_LIMIT = 180.0
@@ -61,6 +61,8 @@ class Trial:
             self._unhold(server.name)
         if cell.step.hold is not None:
             self.bed.exec(victim, "sh", "-c", f"mkdir -p -m 1777 {HOLDS} && touch {HOLDS}/{cell.step.hold}")
+        if cell.step.lock is not None:
+            self._lock(victim, cell.step.lock)
         with self.site.load(rate=self._rate, path="/version", idle=5) as load:
             began = self._now()
             request = self._begin(cell)
@@ -82,9 +84,7 @@ class Trial:
 
     def deploy_held(self, settings: Settings) -> str:
         """Begins to deploy another version; the id of the request."""
-        self._number += 1
-        label = f"v{self._number}"
-        return self.site.begin(label, held(label), settings=settings)
+        return self.site.begin(*self._version(), settings=settings)
 
     def until_begun(self, request: str, step: str, server: str) -> None:
         """The step of that key has begun, and waits on that server for the file that holds it."""
@@ -112,19 +112,15 @@ class Trial:
         if cell.step.rollback:
             back = self.site.client("beanpole").rollback_environment(EnvironmentName="shop-dev")
             return str(back["ResponseMetadata"]["RequestId"])
-        return self.site.begin(*self._version(cell), settings=cell.step.settings)
+        return self.site.begin(*self._version(), settings=cell.step.settings)
 
     def _deploy(self, cell: Cell) -> dict[str, Any]:
-        return self.site.deploy(*self._version(cell), settings=cell.step.settings)
+        return self.site.deploy(*self._version(), settings=cell.step.settings)
 
-    def _version(self, cell: Cell) -> tuple[str, dict[str, str]]:
+    def _version(self) -> tuple[str, dict[str, str]]:
         self._number += 1
         label = f"v{self._number}"
-        files = held(label)
-        if cell.step.ballast:
-            # What no compression makes smaller.
-            files["ballast"] = _noise(cell.step.ballast * 2**20, self._number)
-        return label, files
+        return label, held(label)
 
     def _until_held(self, cell: Cell, victim: str, request: str) -> None:
         instance = self.instances()[victim]
@@ -136,7 +132,7 @@ class Trial:
                 return False
             if cell.step.hold is not None:
                 return self._there(victim, f"{HOLDS}/{cell.step.hold}.reached")
-            return not cell.step.ballast or self._there(victim, "/var/lib/beanpole/blobs/incoming/*.part")
+            return True
 
         wait_for(f"step {cell.step.key}", reached, HELD_LIMIT)
 
@@ -149,7 +145,15 @@ class Trial:
         self.site.start()
 
     def _unhold(self, name: str) -> None:
-        self.bed.exec(name, "rm", "-rf", HOLDS, check=False)
+        self.bed.exec(
+            name, "sh", "-c", f"rm -rf {HOLDS}; [ ! -e {LOCK} ] || kill $(cat {LOCK}); rm -f {LOCK}", check=False
+        )
+
+    def _lock(self, name: str, folder: str) -> None:
+        # -o: the lock is that process's own, and ends with it.
+        hold = f"echo $$ > {LOCK}; exec flock -o {folder} sleep 600"
+        self.bed.exec(name, "sh", "-c", f"setsid sh -c '{hold}' >/dev/null 2>&1 </dev/null &")
+        wait_for("the lock", lambda: self._there(name, LOCK))
 
     def _there(self, name: str, pattern: str) -> bool:
         return bool(self.bed.exec(name, "sh", "-c", f"ls -d {pattern} 2>/dev/null", check=False))
@@ -280,10 +284,3 @@ class Trial:
     def _ask(self, query: str, *values: object) -> list[Any]:
         with contextlib.closing(sqlite3.connect(f"file:{self.site.home.database}?mode=ro", uri=True, timeout=10)) as db:
             return db.execute(query, values).fetchall()
-
-
-def _noise(size: int, seed: int) -> str:
-    """Text that no compression makes much smaller."""
-    import random
-
-    return random.Random(seed).randbytes(size * 3 // 4).hex()[:size]

@@ -49,8 +49,8 @@ async def terminate(work: Work) -> dict[str, Any]:
     except AgentUnreachable as silence:
         if work.parts.fleet.place(work.instance).shared_machine:
             raise
-        away = str(silence).rstrip(".")
-        words = f"{away}. What runs there goes on without requests from here, and ends when it answers."
+        cause = str(silence).rstrip(".")
+        words = f"{cause}. What runs there goes on without requests from here, and ends when it can be reached."
         work.say(f"[Instance: {work.instance}] {words}", "WARN")
     with work.writing() as db:
         instances.remove(db, work.instance)
