@@ -92,8 +92,20 @@ class Trial:
         wait_for(f"step {step}", lambda: f"{step}/begin" in self._journal(request), HELD_LIMIT)
         wait_for(f"hold at {step}", lambda: self._there(server, f"{HOLDS}/{hold}.reached"), HELD_LIMIT)
 
-    def answer(self, name: str) -> str:
-        return self.site._answer(self.bed.host(name))
+    def digest(self) -> str:
+        """Of the environment's release."""
+        return str(
+            self._ask(
+                "SELECT digest FROM release JOIN environment ON environment.id = environment_id "
+                "AND release.number = environment.release"
+            )[0][0]
+        )
+
+    def running(self, name: str) -> set[str]:
+        """Digests of the releases whose web process runs on a server, by its units."""
+        units = self.bed.exec(name, "systemctl", "list-units", "--plain", "--no-legend", "beanpole-i-*-web-*")
+        found = [line.split() for line in units.splitlines() if line]
+        return {unit.removesuffix(".service").rpartition("-")[2] for unit, _, active, *_ in found if active == "active"}
 
     def answers(self, but: Collection[str] = ()) -> dict[str, str]:
         """What each server answers, past the edge."""
