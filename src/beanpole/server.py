@@ -138,7 +138,8 @@ async def _start_balancer(made: Assembly) -> None:
     except (AgentWillNotStart, BalancerRefused) as problem:
         if not was_running:
             await made.balancer.leave()
-        raise StartFailed(f"the balancer does not start: {problem}") from problem
+        cause = problem.cause if isinstance(problem, BalancerRefused) else problem
+        raise StartFailed(f"the balancer does not start: {cause}") from problem
 
 
 class _Server(uvicorn.Server):

@@ -26,8 +26,9 @@ from beanpole.fleet.layers import Layer, Layers
 from beanpole.fleet.servers import layout
 from beanpole.fleet.servers.address import Address
 from beanpole.fleet.servers.build import ServerBuilder
-from beanpole.fleet.servers.facts import parse, script
+from beanpole.fleet.servers.facts import script
 from beanpole.fleet.servers.interpreters import Interpreter, interpreter_for
+from beanpole.fleet.servers.reading import parse
 from beanpole.fleet.servers.server import Server
 from beanpole.platforms.bundle import Bundle
 from beanpole.platforms.python import requirements_of

@@ -87,7 +87,7 @@ def with_instance(site: ApiSite, folder: Path, user: str) -> None:
     with site.control.database.write() as db:
         new: dict[str, Any] = {"id": "h-1", "name": "web1", "address": json.dumps(address), "host_key": host_key}
         hosts.add(db, Host(**new, app_port=8080, labels="[]", state="ready", added_at=1))
-        instances.add(db, Instance("i-1", environment, "running", "127.0.0.9", 1, 0, "h-1"))
+        instances.add(db, Instance("i-1", environment, "running", "127.0.0.9", 1, 0, host="h-1"))
     (folder / ".elasticbeanstalk").mkdir()
     (folder / ".elasticbeanstalk/config.yml").write_text(
         "branch-defaults: {default: {environment: shop-dev}}\n"

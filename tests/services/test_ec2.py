@@ -53,7 +53,7 @@ def with_instances(site: ApiSite) -> None:
                 added_at=1,
             ),
         )
-        instances.add(db, Instance("i-1", environment, "running", "127.0.0.9", 1, 1_800_000_000_000, "h-1"))
+        instances.add(db, Instance("i-1", environment, "running", "127.0.0.9", 1, 1_800_000_000_000, host="h-1"))
         instances.add(db, Instance("i-2", environment, "launching", "127.70.1.2", 1, 1_800_000_000_000))
 
 

@@ -230,7 +230,7 @@ def on_host(site: ApiSite, environment: str, name: str, identifier: str = "i-1")
     with site.control.database.write() as db:
         host = hosts.named(db, name)
         assert host is not None
-        instances.add(db, Instance(identifier, environment, "running", "127.0.0.9", 1, 0, host.id))
+        instances.add(db, Instance(identifier, environment, "running", "127.0.0.9", 1, 0, host=host.id))
 
 
 def alive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,11 @@ log = structlog.get_logger("balancer")
 
 
 class BalancerRefused(AgentError):
-    """The balancer cannot do what it was told; the message has the cause and the remedy."""
+    """The balancer cannot do what it was told; `cause` has the remedy, too, and the message also which balancer."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"{name}: {cause}")
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ class Proxy:
         remedy = refusal.body.get("remedy", "")
         if self.edge.inner and "port" in refusal.body:
             remedy = "Stop it there, or choose another port for requests to this server."
-        return BalancerRefused(f"{self.name}: {refusal.message.rstrip('.')}. {remedy}".strip())
+        return BalancerRefused(self.name, f"{refusal.message.rstrip('.')}. {remedy}".strip())
 
     def _doubt(self) -> None:
         if not self._telling.locked():
