@@ -29,9 +29,6 @@ from beanpole.store.instances import Instance
 OLD_PYTHON = r"""#!/bin/sh
 printf '3.8.10\t/usr/bin/python3.8\tyes\tyes\n'
 """
-UNIT = """[Service]
-ExecStart=/usr/bin/python3 -m http.server 8080
-"""
 
 
 @dataclass(frozen=True)
@@ -230,10 +227,10 @@ BREAKS = {
         "add --force to take the server over",
     ),
     "port taken": (
-        f"cat > /etc/systemd/system/shop.service <<'END'\n{UNIT}END\nsystemctl start shop; "
+        "systemd-run --quiet --scope --unit=shop setsid -f python3 -m http.server 8080 > /dev/null 2>&1; "
         "until ss -Hltn 'sport = :8080' | grep -q 8080; do sleep 0.05; done",
         "the application port 8080 is held by python3",
-        "take it over with `beanpole adopt`",
+        "choose another with --app-port",
     ),
 }
 
@@ -354,7 +351,7 @@ def test_ssh_becomes_the_application(
     environment = site.environment()
     with site.control.database.write() as db:
         (host,) = hosts.listed(db)
-        instances.add(db, Instance("i-1", environment, "running", "127.0.0.9", 1, 0, host.id))
+        instances.add(db, Instance("i-1", environment, "running", "127.0.0.9", 1, 0, host=host.id))
     look = 'id -un; pwd; echo "$GREETING"; echo "$PATH"; exit 3'
     done = run("ssh", "i-1", "--app-env", "-c", look)
     user, folder, greeting, path = done.out.splitlines()
