@@ -16,7 +16,7 @@ pytestmark = pytest.mark.pure
 def facts(**changed: Any) -> Facts:
     pythons = (
         Python(path="/usr/bin/python3", version=(3, 13, 5), executable="/usr/bin/python3.13"),
-        Python(path="/root/.pyenv/shims/python3.11", version=(3, 11, 9), executable="/root/.pyenv/bin/python3.11"),
+        Python(path="/root/versions/shims/python3.11", version=(3, 11, 9), executable="/root/versions/bin/python3.11"),
         Python(path="/usr/bin/python3.11", version=(3, 11, 2), executable="/usr/bin/python3.11"),
         Python(path="/usr/bin/python3.10"),
     )
