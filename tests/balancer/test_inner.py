@@ -116,6 +116,32 @@ def test_readiness_is_the_applications_own_health_until_the_server_leaves() -> N
     asyncio.run(run())
 
 
+def test_what_a_server_boots_takes_over_when_the_next_release_is_gone() -> None:
+    """As after a restart of the machine before the commit, with nobody to tell the proxy."""
+
+    async def run() -> None:
+        async with servers("old") as (front, (server,)):
+            new, old = await EchoApp("new").start(), server.app
+            (standby,) = endpoints([old], state="standby")
+            async with Load(Settings(port=front.port, host=HOST, rate=100)) as load:
+                await load.more(20)
+                await server.home.put(replace(server.pool, endpoints=(*endpoints([new]), *endpoints([old]))))
+                await server.home.until("e-1", *endpoints([new]), healthy=True)
+                await server.home.put(replace(server.pool, endpoints=(*endpoints([new]), standby)))
+                await server.home.until("e-1", standby, healthy=True, state="standby", active=0)
+                before = old.requests
+                await load.more(50)
+            report = load.report()
+            assert report.failed == 0, (report.kinds, report.failures[:5])
+            assert (old.requests, new.requests >= 50) == (before, True)
+            new.kill()
+            await server.home.until("e-1", *endpoints([new]), healthy=False)
+            assert [(await front.get())[0] for _ in range(4)] == [200] * 4
+            assert old.requests == before + 4
+
+    asyncio.run(run())
+
+
 def test_a_server_that_says_it_leaves_loses_nothing() -> None:
     async def run() -> None:
         async with servers("1", "2") as (front, (one, _)):

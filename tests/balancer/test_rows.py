@@ -59,6 +59,20 @@ def test_a_change_of_release_on_a_server_concerns_its_proxy_alone() -> None:
         assert after.servers["h-1"] != before.servers["h-1"]
 
 
+def test_what_a_server_boots_stands_by_until_the_next_release_is_what_it_boots() -> None:
+    old, new = seat("i-1", "h-1", 1, state="draining", boots=True), seat("i-1", "h-1", 2)
+    told = rows([site(old, new)], SERVERS)
+    assert told.servers["h-1"][0].endpoints == (Endpoint("127.0.0.2", 1, "standby"), Endpoint("127.0.0.2", 2))
+    for seats in (
+        (replace(old, boots=False), replace(new, boots=True)),  # committed
+        (old, replace(new, instance="i-2")),  # it leaves for good
+    ):
+        told = rows([site(*seats)], SERVERS)
+        assert told.servers["h-1"][0].endpoints == (Endpoint("127.0.0.2", 1, "draining"), Endpoint("127.0.0.2", 2))
+    here = rows([site(replace(old, host=None), replace(new, host=None))], {}).edge[0]
+    assert here.endpoints[0].state == "draining", "what dies on this machine is started again as it was"
+
+
 def test_a_server_that_the_environment_leaves_drains_and_says_so() -> None:
     told = rows([site(seat("i-1", "h-1", 1, state="draining"), seat("i-2", "h-2", 2))], SERVERS)
     assert told.edge[0].endpoints[0] == Endpoint("10.0.0.1", 8080, "draining")
@@ -108,6 +122,7 @@ _seats = st.builds(
     state=st.sampled_from(["serving", "draining"]),
     health=st.sampled_from([CHECK, Health(path=None)]),
     host=st.sampled_from([None, "h-1", "h-2"]),
+    boots=st.booleans(),
 )
 _some = st.lists(_seats, max_size=6, unique_by=lambda each: (each.host, each.address, each.port))
 _sites = st.lists(st.tuples(st.sampled_from("abc"), _some), unique_by=lambda each: each[0])

@@ -98,7 +98,7 @@ class BalancerRole:
         """{"version", "pools": {pool: {"address:port": {"healthy", "active", "state"}}}}.
 
         `active` counts the requests (websockets, too) in every process that still serves; `healthy` and `state`
-        ("serving" or "draining") are those of the one that takes new ones. 503 while Envoy does not answer.
+        ("serving", "draining" or "standby") are those of the one that takes new ones. 503 while Envoy does not answer.
         """
         pools: Dict[str, Dict[str, Dict[str, Any]]] = {}
         generations = self._proxy.generations()
@@ -195,7 +195,7 @@ def _merge(pools: Dict[str, Dict[str, Dict[str, Any]]], answer: Any, first: bool
             key = _key(host["address"]["socket_address"])
             active = _active(host.get("stats", []))
             if first:
-                endpoints[key] = {**_state(host.get("health_status", {})), "active": active}
+                endpoints[key] = {**_state(host), "active": active}
             elif key in endpoints:
                 endpoints[key]["active"] += active
 
@@ -209,10 +209,12 @@ def _active(stats: List[Dict[str, Any]]) -> int:
     return sum(int(stat.get("value", 0)) for stat in stats if stat["name"] == "rq_active")
 
 
-def _state(health: Dict[str, Any]) -> Dict[str, Any]:
+def _state(host: Dict[str, Any]) -> Dict[str, Any]:
+    health = host.get("health_status", {})
     draining = health.get("eds_health_status") == "DRAINING"
+    state = "draining" if draining else "standby" if host.get("priority") else "serving"
     healthy = not any(value for name, value in health.items() if name.startswith(("failed_", "pending_")))
-    return {"healthy": healthy, "state": "draining" if draining else "serving"}
+    return {"healthy": healthy, "state": state}
 
 
 def _seconds(body: Dict[str, Any], name: str) -> float:

@@ -139,10 +139,15 @@ def _to_proxies() -> dict[str, Any]:
 def assignment(pool: Pool) -> dict[str, Any]:
     """The endpoints of that pool, in a fixed order."""
     endpoints = sorted(pool.endpoints, key=lambda endpoint: (endpoint.address, endpoint.port))
+    first = [_endpoint(endpoint) for endpoint in endpoints if endpoint.state != "standby"]
+    standby = [_endpoint(endpoint) for endpoint in endpoints if endpoint.state == "standby"]
     return {
         "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": pool.name,
-        "endpoints": [{"lb_endpoints": [_endpoint(endpoint) for endpoint in endpoints]}] if endpoints else [],
+        "endpoints": [
+            *([{"lb_endpoints": first}] if first or standby else []),
+            *([{"lb_endpoints": standby, "priority": 1}] if standby else []),
+        ],
         **({"policy": {"overprovisioning_factor": OVERPROVISIONING}} if pool.proxies else {}),
     }
 
@@ -154,7 +159,7 @@ def seconds(value: float) -> str:
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     # Envoy knows no weight 0; an endpoint without a share is checked and gets nothing, as when it drains.
-    serving = endpoint.state == "serving" and endpoint.weight > 0
+    serving = endpoint.state != "draining" and endpoint.weight > 0
     return {
         "endpoint": {"address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}},
         "health_status": "HEALTHY" if serving else "DRAINING",

@@ -107,7 +107,7 @@ def _endpoint(endpoint: Endpoint) -> Iterator[str]:
         yield f"the endpoint's address {endpoint.address} must be written {_canonical(endpoint.address)}"
     if not 1 <= endpoint.port <= 65535:
         yield f"the endpoint {endpoint.key} has a bad port: ports are 1 to 65535"
-    if endpoint.state not in ("serving", "draining"):
+    if endpoint.state not in ("serving", "draining", "standby"):
         yield f"the endpoint {endpoint.key} has an unknown state {endpoint.state!r}"
     if not 0 <= endpoint.weight <= WEIGHT_LIMIT:
         yield f"the endpoint {endpoint.key} has weight {endpoint.weight}: 0 to {WEIGHT_LIMIT} are possible"

@@ -14,13 +14,14 @@ class Endpoint:
     """One process that answers requests, at an IP address (v4 or v6, never a name) and a TCP port.
 
     A draining endpoint gets no new request and finishes those that it has; it must stay in its pool until it is idle,
-    because its requests cannot be counted any more once it is gone. `weight` (1 to 128) is its share among the serving
-    endpoints of the pool; 0 means: checked like the others, no requests yet.
+    because its requests cannot be counted any more once it is gone. A standby endpoint drains as well, but for the time
+    in which no serving one of the pool is well. `weight` (1 to 128) is its share among the serving endpoints of the
+    pool; 0 means: checked like the others, no requests yet.
     """
 
     address: str
     port: int
-    state: Literal["serving", "draining"] = "serving"
+    state: Literal["serving", "draining", "standby"] = "serving"
     weight: int = 1
 
     @property

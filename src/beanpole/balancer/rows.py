@@ -44,6 +44,8 @@ class Seat:
     """When it entered that state."""
     files: Files | None = None
     """The server of the release's static files, if it has any; its state is the seat's."""
+    boots: bool = False
+    """The release is what its server starts when it starts itself."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -126,7 +128,7 @@ def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:
     return Pool(
         site.id,
         (*site.names, *more),
-        tuple(seat.endpoint for seat in seats),
+        tuple(_in_turn(seat, seats) for seat in seats),
         _shared(seats),
         readiness="ready" if site.serves_on(host) else "leaving",
         files=_files(seats),
@@ -147,6 +149,14 @@ def _released(seats: tuple[Seat, ...]) -> tuple[Seat, ...]:
         return seats
     last = max((seat.since for seat in seats), default=0)
     return tuple(replace(seat, state="serving") if seat.since == last else seat for seat in seats)
+
+
+def _in_turn(seat: Seat, seats: tuple[Seat, ...]) -> Endpoint:
+    """What a server boots stands by until the next release is what it boots: a server that starts anew before that has
+    nothing else, and nobody who would tell its proxy."""
+    takes_over = any(other.instance == seat.instance and other.state == "serving" for other in seats)
+    standby = seat.boots and seat.state == "draining" and takes_over
+    return replace(seat.endpoint, state="standby") if standby else seat.endpoint
 
 
 def _shared(seats: tuple[Seat, ...]) -> Health:

@@ -49,6 +49,7 @@ def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
         endpoints: dict[str, list[Endpoint]] = defaultdict(list)
         for endpoint in instances.endpoints(db):
             endpoints[endpoint.instance_id].append(endpoint)
+        booted = instances.booted(db)
         servers = {host.id: host for host in hosts.listed(db)}
         fronts = _fronts(db, servers, here)
     members: dict[str, list[Instance]] = defaultdict(list)
@@ -60,7 +61,7 @@ def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
     sites = {}
     for environment in live:
         mine = members[environment.id]
-        seats = tuple(_seat(member, each, checks) for member in mine for each in endpoints[member.id])
+        seats = tuple(_seat(member, each, checks, booted) for member in mine for each in endpoints[member.id])
         # The name of one that is being terminated goes with its last endpoint, before its end is told.
         if seats or environment.status != "Terminating":
             prefix = environment.cname_prefix
@@ -94,13 +95,14 @@ def _fronts(db: sa.Connection, servers: Mapping[str, Host], here: Listen) -> tup
     return tuple(found)
 
 
-def _seat(member: Instance, endpoint: Endpoint, checks: dict[str, Health]) -> Seat:
-    """`checks`: those that were decoded; most endpoints share one."""
+def _seat(member: Instance, endpoint: Endpoint, checks: dict[str, Health], booted: Mapping[str, str]) -> Seat:
+    """`checks`: those that were decoded; most endpoints share one. `booted`: what each instance starts at boot."""
     text = endpoint.health
     if text not in checks:
         checks[text] = msgspec.json.decode(text, type=Health)
     where = (endpoint.address, endpoint.port, endpoint.state)
-    return Seat(member.id, *where, checks[text], member.host, endpoint.since, files_of(member.address, endpoint))
+    boots = booted.get(member.id) == endpoint.digest
+    return Seat(member.id, *where, checks[text], member.host, endpoint.since, files_of(member.address, endpoint), boots)
 
 
 def files_of(address: str, endpoint: Endpoint) -> Files | None:

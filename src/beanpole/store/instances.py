@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from beanpole.store import rows
-from beanpole.store.schema import endpoint, instance
+from beanpole.store.schema import endpoint, instance, release
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -75,6 +75,14 @@ def endpoints(db: sa.Connection, environment_id: str | None = None) -> list[Endp
     return rows.every(
         db, query if environment_id is None else query.where(instance.c.environment_id == environment_id), Endpoint
     )
+
+
+def booted(db: sa.Connection) -> dict[str, str]:
+    """The digest of the release that each instance starts when its machine does, by instance id."""
+    query = sa.select(instance.c.id, release.c.digest).join(
+        release, sa.and_(release.c.environment_id == instance.c.environment_id, release.c.number == instance.c.release)
+    )
+    return dict(db.execute(query).tuples().all())
 
 
 def endpoints_of(db: sa.Connection, instance_id: str) -> list[Endpoint]:
