@@ -7,6 +7,8 @@ PYTHON ?= python3.13 python3.12 python3.11 python3
 ARGS ?=
 # Processes that run tests at once
 WORKERS ?= 4
+# Where pure tests are: to import all others takes longer than to run these
+PURE = $(shell grep -rlF mark.pure tests --include='*.py')
 # The version of the EB CLI that the tests drive
 AWSEBCLI := 3.27.5
 
@@ -41,7 +43,7 @@ demo: $(VENV_READY)
 
 test: $(VENV_READY) $(EB_READY)
 	@echo 'test: pure'
-	@.venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(if $(filter tests%,$(ARGS)),,$(PURE)) $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test: with real parts'
 	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 

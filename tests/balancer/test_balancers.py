@@ -118,6 +118,7 @@ def test_a_proxy_that_dies_costs_no_get_and_comes_back() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_an_agent_of_a_proxy_that_dies_is_noticed_by_nobody() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -138,6 +139,7 @@ def test_an_agent_of_a_proxy_that_dies_is_noticed_by_nobody() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_one_server_that_cannot_be_reached_holds_up_nobody_else_and_is_told_later() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -165,6 +167,7 @@ def test_one_server_that_cannot_be_reached_holds_up_nobody_else_and_is_told_late
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_on_a_server_is_told_to_those_whom_it_concerns() -> None:
     async def run() -> None:
         async with small_fleet(1) as fleet:
@@ -182,6 +185,7 @@ def test_a_port_that_is_taken_on_a_server_is_told_to_those_whom_it_concerns() ->
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_only_those_are_told_for_whom_something_changed_also_after_a_restart() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -206,6 +210,7 @@ def test_only_those_are_told_for_whom_something_changed_also_after_a_restart() -
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_server_that_was_made_anew_is_told_everything_again() -> None:
     async def run() -> None:
         async with small_fleet(1) as fleet:
@@ -242,6 +247,7 @@ def test_one_environment_takes_every_host_and_two_only_their_own() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_requests_are_counted_by_the_row_in_front_and_by_proxies_when_they_did_not_come_through_it() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -279,6 +285,7 @@ def test_requests_are_counted_by_the_row_in_front_and_by_proxies_when_they_did_n
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_release_on_a_new_server_is_healthy_when_the_edge_finds_the_server(names: Names) -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -298,6 +305,7 @@ def test_a_release_on_a_new_server_is_healthy_when_the_edge_finds_the_server(nam
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_the_edge_follows_a_server_whose_name_moves(names: Names) -> None:
     async def run() -> None:
         async with small_fleet(1) as fleet:
@@ -316,6 +324,7 @@ def test_the_edge_follows_a_server_whose_name_moves(names: Names) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_server_may_have_an_ipv6_address() -> None:
     async def run() -> None:
         async with small_fleet(1) as fleet:
@@ -329,6 +338,7 @@ def test_a_server_may_have_an_ipv6_address() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_balancers_of_others_have_the_time_to_hear_that_a_server_leaves() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -350,6 +360,7 @@ def test_balancers_of_others_have_the_time_to_hear_that_a_server_leaves() -> Non
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_readiness_says_that_the_server_leaves_as_long_as_requests_end() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:

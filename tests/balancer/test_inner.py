@@ -169,6 +169,7 @@ def test_the_application_hears_of_the_client_and_not_of_the_proxy_between() -> N
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_frozen_proxy_costs_no_get() -> None:
     """Its kernel goes on taking connections: only our pings and checks find out. What it sat on is asked elsewhere."""
 
@@ -187,6 +188,7 @@ def test_a_frozen_proxy_costs_no_get() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_post_on_a_frozen_server_is_told_and_not_repeated() -> None:
     async def run() -> None:
         async with servers("1", "2") as (front, (one, two)):
@@ -201,6 +203,7 @@ def test_a_post_on_a_frozen_server_is_told_and_not_repeated() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_websockets_and_long_requests_pass_both_rows() -> None:
     """Longer than anything that finds a frozen server."""
 
@@ -224,6 +227,7 @@ def test_websockets_and_long_requests_pass_both_rows() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_slow_application_is_no_reason_to_leave_its_server_and_one_that_is_gone_is() -> None:
     async def run() -> None:
         async with servers("1") as (front, (server,)):

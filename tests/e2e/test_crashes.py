@@ -1,7 +1,7 @@
 """kill -9 of the control plane at every journal entry of a deployment and of its return: always one release everywhere.
 
 The number of entries is counted in a run without a crash; then each one gets its turn, right after it is committed (the
-long tests: right before). The turns are dealt to shards, so that they run beside each other.
+long tests: right before, and all of the return). The turns are dealt to shards, so that they run beside each other.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def test_a_rolling_deployment_survives_the_death_of_its_control_plane_at_every_e
     survives(site, moment, shard, "v2", lambda label: app("probe", label), "succeeded")
 
 
-@MOMENTS
+@pytest.mark.long
+@pytest.mark.parametrize("moment", ["after", "before"])
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_the_return_from_a_version_that_fails_half_way_survives_it_too(site: Site, moment: str, shard: int) -> None:
     def files(label: str) -> dict[str, str]:

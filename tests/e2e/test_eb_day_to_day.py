@@ -87,6 +87,7 @@ def test_versions_without_deploying_them(site: Site, tmp_path: Path) -> None:
     assert described(site)["VersionLabel"].startswith("app-")
 
 
+@pytest.mark.long
 def test_settings(site: Site, tmp_path: Path) -> None:
     site.create(app("probe", "v1"), instances=2)
     folder = EbFolder(site, tmp_path / "shop")

@@ -70,6 +70,7 @@ def test_abort_from_another_terminal(site: Site, folder: EbFolder) -> None:
     assert site.serving() == {"v1"}
 
 
+@pytest.mark.long
 def test_an_environment_that_cannot_be_launched_and_one_that_is_terminated_meanwhile(
     site: Site, folder: EbFolder, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ UNKNOWN = [
 ]
 
 
+@pytest.mark.long
 def test_what_is_refused_at_once(site: Site, folder: EbFolder) -> None:
     for words, status, said in UNKNOWN:
         ran = folder.eb(*words, expected=status)

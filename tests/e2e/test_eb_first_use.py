@@ -69,6 +69,7 @@ def test_from_a_plain_folder_to_an_environment_and_back_to_nothing(site: Site, t
     assert not list(site.home.instances.glob("i-*")), "an instance's folder stays"
 
 
+@pytest.mark.long
 def test_environments_side_by_side(site: Site, tmp_path: Path) -> None:
     folder = EbFolder(site, tmp_path / "shop", app("probe", "v1"))
     other = EbFolder(site, tmp_path / "other")

@@ -48,6 +48,7 @@ def test_health_from_the_launch_on_and_events(site: Site, tmp_path: Path) -> Non
     assert len(told.messages) == len(every)
 
 
+@pytest.mark.long
 def test_logs(site: Site, tmp_path: Path) -> None:
     site.create(app("probe", "v1"), instances=2)
     folder = EbFolder(site, tmp_path / "shop")

@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 SLOW = {"Procfile": "web: sh -c 'sleep 60; python server.py'\n"}
 
 
+@pytest.mark.long
 def test_everything_of_an_application_and_nothing_of_another(site: Site, tmp_path: Path) -> None:
     site.create(app("probe", "v1"))
     site.version("other", "v1", app("probe", "v1"))

@@ -74,6 +74,7 @@ def test_a_port_of_the_balancer_that_is_taken(idle: Site, taken: int) -> None:
     assert idle.get()[0] == 404
 
 
+@pytest.mark.long
 def test_an_envoy_that_is_missing_or_none(idle: Site) -> None:
     home = idle.home.root
     for wrong in ("/nowhere/envoy", str(idle.root), __file__):
@@ -136,6 +137,7 @@ def test_a_second_control_plane_disturbs_neither_the_first_nor_its_applications(
     assert site.deploy("v2", app("probe", "v2"))["Outcome"] == "succeeded"
 
 
+@pytest.mark.long
 def test_a_balancer_that_cannot_move_serves_on_where_it_is(site: Site, taken: int) -> None:
     site.create(app("probe", "v1"), settings=BRISK)
     site.stop()

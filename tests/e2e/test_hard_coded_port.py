@@ -21,6 +21,7 @@ def warned(site: Site, operation: dict[str, object]) -> list[str]:
     return [event["Message"] for event in found if event["Severity"] == "WARN"]
 
 
+@pytest.mark.long
 def test_a_single_instance_is_down_for_a_moment_and_that_is_said_beforehand(site: Site) -> None:
     created = site.create(app("fixed-port", "v1"), settings=SETTINGS)
     assert created["Outcome"] == "succeeded", created

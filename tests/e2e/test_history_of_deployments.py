@@ -45,6 +45,7 @@ def beanpole(site: Site, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_each_way_in_which_a_deployment_ends_is_told(site: Site) -> None:
     settings = (*BRISK, *PATIENT_START)
     assert site.create(files("blinker==1.9.0\n"), settings=settings)["Outcome"] == "succeeded"

@@ -33,6 +33,7 @@ def files(server: str) -> dict[str, str]:
     return {"Procfile": "web: python server.py\n", "server.py": server, "VERSION": "x\n"}
 
 
+@pytest.mark.long
 def test_a_release_that_fails_one_never_gets_a_request_and_its_own_list_goes_with_each_release(site: Site) -> None:
     site.create(app("probe", "v1"), instances=2, settings=(*BRISK, *ONE_BY_ONE, *ONLY_IN_V1))
     created = site.events(EnvironmentName="shop-dev")

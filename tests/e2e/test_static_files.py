@@ -38,6 +38,7 @@ def from_application(site: Site, path: str) -> bool:
     return "x-app-version" in ask(site, path)[2]
 
 
+@pytest.mark.long
 def test_folders_are_served_by_the_release_and_settings_change_them(site: Site) -> None:
     settings = ((MAPPED, "/pictures", "images"), (MAPPED, "/docs/", "collected/"), (MAPPED, "/gone", "nowhere"))
     created = site.create(flask("v1"), instances=2, settings=settings)

@@ -95,6 +95,7 @@ def with_instance(site: ApiSite, folder: Path, user: str) -> None:
     )
 
 
+@pytest.mark.long
 def test_eb_init_with_ssh_offers_and_imports_keys(site: ApiSite, folder: Path) -> None:
     platform = f"{next(iter(site.control.platforms)).branch}"
     # A new application; SSH; there is no key pair, so a new one, whose passphrase is empty.
@@ -120,6 +121,7 @@ def test_eb_ssh_alone_goes_to_the_right_host_as_ec2_user(site: ApiSite, folder: 
     assert "Opening" not in text  # the group is open, so that eb changes nothing
 
 
+@pytest.mark.long
 def test_eb_ssh_of_ours_knows_user_port_key_and_host_key(site: ApiSite, folder: Path) -> None:
     with_instance(site, folder, "admin")
     _, text = eb(site, folder, *with_our_ssh(["ssh", "-c", "uptime -p"]))

@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, Dict
 
+from .deadline import within
+
 ANSWER_SECONDS = 5.0  # Envoy's main thread answers within milliseconds unless it is stuck
 SOCKET_LENGTH = 103  # bytes: what sockaddr_un holds on every system
 
@@ -61,7 +63,7 @@ class Admin:
 
     async def _ask(self, method: str, target: str) -> bytes:
         try:
-            status, body = await asyncio.wait_for(self._exchange(method, target), ANSWER_SECONDS)
+            status, body = await within(ANSWER_SECONDS, self._exchange(method, target))
         except asyncio.TimeoutError as error:
             raise AdminError(f"{method} {target}: no answer within {ANSWER_SECONDS:.0f} s") from error
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:

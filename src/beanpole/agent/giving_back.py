@@ -16,6 +16,7 @@ from typing import Any, Awaitable, Callable, Dict, List
 
 from .bind_hook import BindHook
 from .borrowed import LISTENING, Borrowed, borrow
+from .deadline import within
 from .failure import JobFailure
 from .port import Port
 from .steering import Steering
@@ -124,7 +125,7 @@ class GivingBack:
     async def _answers(self) -> bool:
         """Whether it answers an HTTP request with anything but an error of its own."""
         try:
-            return await asyncio.wait_for(self._ask(), ANSWER_SECONDS)
+            return await within(ANSWER_SECONDS, self._ask())
         except (OSError, asyncio.TimeoutError):
             return False
 

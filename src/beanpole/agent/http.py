@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Awaitable, BinaryIO, Callable, Dict, List, Mapping, Optional, Set, Tuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .deadline import within
 from .fulldisk import REMEDY, is_full, words
 
 HEAD_LIMIT = 32 * 1024  # bytes of request line and headers: our clients send a few hundred
@@ -142,7 +143,7 @@ class Server:
         return keep
 
     async def _read(self, reader: asyncio.StreamReader) -> Tuple[Request, bool]:
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), IDLE_SECONDS)
+        head = await within(IDLE_SECONDS, reader.readuntil(b"\r\n\r\n"))
         lines = head.decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
@@ -155,7 +156,7 @@ class Server:
             raise HttpError(400, f"Content-Length {length} is not a number")
         if int(length) > BODY_LIMIT:
             raise HttpError(413, f"the body has {length} bytes; at most {BODY_LIMIT} are taken")
-        body = await asyncio.wait_for(reader.readexactly(int(length)), TRANSFER_SECONDS)
+        body = await within(TRANSFER_SECONDS, reader.readexactly(int(length)))
         target = urlsplit(words[1])
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         keep = words[2] == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
@@ -210,8 +211,8 @@ class Server:
                         raise EOFError("the file of the answer became shorter")
                     left -= len(piece)
                     writer.write(piece)
-                    await asyncio.wait_for(writer.drain(), TRANSFER_SECONDS)
-        await asyncio.wait_for(writer.drain(), TRANSFER_SECONDS)
+                    await within(TRANSFER_SECONDS, writer.drain())
+        await within(TRANSFER_SECONDS, writer.drain())
 
 
 def _headers(lines: List[str]) -> Dict[str, str]:

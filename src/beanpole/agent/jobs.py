@@ -17,6 +17,7 @@ from typing import Any, Awaitable, Callable, Dict, Mapping, Optional
 from urllib.parse import quote
 
 from . import durable
+from .deadline import within
 from .failure import JobFailure
 from .fulldisk import REMEDY, is_full, words
 
@@ -74,7 +75,7 @@ class Job:
             if left <= 0:
                 return
             try:
-                await asyncio.wait_for(self._changed.wait(), left)
+                await within(left, self._changed.wait())
             except asyncio.TimeoutError:
                 return
 

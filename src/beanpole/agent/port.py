@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from .deadline import within
 from .http import HttpError
 from .kernel import Kernel
 
@@ -57,7 +58,7 @@ class Port:
         """A connection to whoever listens there. OSError when nobody takes it in time."""
         target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)  # noqa: S104 (binds nothing)
         try:
-            return await asyncio.wait_for(asyncio.open_connection(target, self.number), CONNECT_SECONDS)
+            return await within(CONNECT_SECONDS, asyncio.open_connection(target, self.number))
         except asyncio.TimeoutError as error:
             raise OSError(f"{self.words} takes no connection") from error
 

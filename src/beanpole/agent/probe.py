@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
+from .deadline import within
 from .failure import JobFailure, last_lines
 
 HEAD_LIMIT = 16 * 1024  # bytes of an answer's head
@@ -60,7 +61,7 @@ async def first_listening(addresses: Sequence[str], port: int) -> Optional[str]:
     """The first of the addresses that takes a connection on that port."""
     for address in addresses:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), CONNECT_SECONDS)
+            _, writer = await within(CONNECT_SECONDS, asyncio.open_connection(address, port))
         except (OSError, asyncio.TimeoutError):
             continue
         # On loopback, a connection to a port on which nobody listens can meet itself.
@@ -77,7 +78,7 @@ async def probe(address: str, port: int, health: Health) -> Answer:
         taken = await first_listening([address], port) is not None
         return Answer(taken, taken, "took a connection" if taken else "refused the connection")
     try:
-        return await asyncio.wait_for(_ask(address, port, health, health.path), health.timeout)
+        return await within(health.timeout, _ask(address, port, health, health.path))
     except asyncio.TimeoutError:
         return Answer(False, True, f"gave no answer within {health.timeout:g} s")
     except ConnectionRefusedError:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from .deadline import within
 from .kernel import MARK, Identity, Kernel
 from .shell import shell_line
 
@@ -140,7 +141,7 @@ class Process:
         if seconds <= 0:
             return self.ended.is_set()
         try:
-            await asyncio.wait_for(self.ended.wait(), seconds)
+            await within(seconds, self.ended.wait())
         except asyncio.TimeoutError:
             return False
         return True

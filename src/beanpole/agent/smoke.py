@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Sequence, Tuple
 
 from .arguments import Arguments
+from .deadline import within
 from .failure import JobFailure
 from .instance import Instance
 from .jobs import Job
@@ -112,7 +113,7 @@ def authority(address: str, port: int) -> str:
 async def ask(address: str, port: int, host: str, test: Question) -> Finding:
     """Asks once. Never raises: what goes wrong is the finding."""
     try:
-        status, words, body = await asyncio.wait_for(_answer(address, port, host, test), test.seconds)
+        status, words, body = await within(test.seconds, _answer(address, port, host, test))
     except asyncio.TimeoutError:
         # No second chance: slow is what the time limit is there to find.
         return Finding(test, False, True, f"gave no whole answer within {test.seconds:g} s")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
+from .deadline import within
 from .environment import PATH
 from .failure import JobFailure
 from .process import KILL_SECONDS, Exit
@@ -203,7 +204,7 @@ class Systemd:
         except OSError as error:
             raise JobFailure(STAGE, f"systemctl cannot be started: {error}", "This server needs systemd.") from error
         try:
-            output, errors = await asyncio.wait_for(process.communicate(), limit or self._seconds)
+            output, errors = await within(limit or self._seconds, process.communicate())
         except asyncio.TimeoutError as error:
             message = f"systemd did not answer `systemctl {' '.join(words)}` within {limit or self._seconds:.0f} s"
             raise JobFailure(STAGE, message, REMEDY) from error

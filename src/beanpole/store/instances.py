@@ -82,7 +82,7 @@ def booted(db: sa.Connection) -> dict[str, str]:
     query = sa.select(instance.c.id, release.c.digest).join(
         release, sa.and_(release.c.environment_id == instance.c.environment_id, release.c.number == instance.c.release)
     )
-    return dict(db.execute(query).tuples().all())
+    return {row.id: row.digest for row in db.execute(query)}
 
 
 def endpoints_of(db: sa.Connection, instance_id: str) -> list[Endpoint]:

@@ -10,17 +10,19 @@ import asyncio
 import shutil
 import tarfile
 import zipfile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from beanpole.fleet.servers.failure import SetupFailed
 from beanpole.store.bundles import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Mapping, Sequence
     from pathlib import Path
 
     from beanpole.fleet.place import Progressed
     from beanpole.fleet.servers.server import Server
+
+T = TypeVar("T")
 
 PIECE = 256 * 1024
 QUIET = 60.0
@@ -46,7 +48,7 @@ async def fetch(
     try:
         process.stdin.write_eof()
         with target.open("wb") as file:
-            while piece := await asyncio.wait_for(process.stdout.read(PIECE), QUIET):
+            while piece := await _soon(process.stdout.read(PIECE)):
                 size += len(piece)
                 if size > limit:
                     raise CodeFailed(
@@ -57,7 +59,7 @@ async def fetch(
                 if on_progress is not None:
                     on_progress("fetching the code", size, 0)
         said = bytes(await process.stderr.read(4096)).decode("utf-8", "replace").strip()
-        ended = await asyncio.wait_for(process.wait(), QUIET)
+        ended = await _soon(process.wait())
     except TimeoutError as error:
         raise CodeFailed(f"{server.name} sent nothing for {QUIET:g} s", "Look at its load, then try again.") from error
     finally:
@@ -110,3 +112,8 @@ def _copy(zip_: zipfile.ZipFile, path: str, attributes: int, content: IO[bytes])
     info.external_attr, info.create_system, info.compress_type = attributes, 3, zipfile.ZIP_DEFLATED
     with zip_.open(info, "w", force_zip64=True) as file:
         shutil.copyfileobj(content, file, PIECE)
+
+
+async def _soon(work: Awaitable[T]) -> T:
+    async with asyncio.timeout(QUIET):
+        return await work
