@@ -119,6 +119,9 @@ async def _serve(options: Options, listening: socket.socket, envoy: Path, ready:
                 task.cancel()
             await asyncio.gather(*background, leftovers, return_exceptions=True)
             await made.servers.close()
+            # A thread that is still in a transaction keeps a connection open, and what it wrote stays in a file beside
+            # the database: whoever copies the database alone would miss it.
+            await asyncio.get_running_loop().shutdown_default_executor()
 
 
 async def _steadily(name: str, loop: Callable[[], Coroutine[None, None, None]]) -> None:

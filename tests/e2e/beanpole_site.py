@@ -127,6 +127,8 @@ class Site:
         self.process.terminate()
         self.process.join(30)
         assert self.dead(), f"the control plane does not end:\n{self.log()}"
+        beside = sorted(path.name for path in self.home.root.glob("beanpole.db-*"))
+        assert not beside, f"a copy of the database alone would miss what is in {beside}"
 
     def dead(self) -> bool:
         assert self.process is not None
