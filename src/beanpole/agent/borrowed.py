@@ -1,7 +1,7 @@
 """Sockets that other processes hold, as duplicates: what they are, how far their conversations are.
 
 Linux 5.6 or newer, as root. A duplicate is the same socket: as long as we have it, it is not closed when its owner
-ends. Nothing here changes one, above all not whether it blocks, which its owner would notice.
+ends. Nothing here changes one but `withhold`, above all not whether it blocks, which its owner would notice.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ PIDFD_GETFD = 438  # the number of the system call, the same on every architectu
 LISTENING, OPEN = ("0A",), ("01", "08")  # states in /proc/net/tcp: LISTEN; ESTABLISHED and CLOSE_WAIT
 INFO_SIZE = 232  # bytes of struct tcp_info that we want; a kernel gives as many as it has
 _LAST_SENT, _LAST_RECEIVED, _RECEIVED, _SENT = 44, 52, 128, 200  # offsets in it
+WITHHELD = 1 << 20  # bytes: more than the question that a client may ask while its server ends
 _QUEUED = 24  # of a listening socket: connections that wait to be accepted
 
 
@@ -35,6 +36,11 @@ class Pulse:
     unread: int
     since_received: int
     since_sent: int
+
+    @property
+    def read(self) -> int:
+        """Bytes that somebody took out of the socket."""
+        return self.received - self.unread
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,10 @@ class Borrowed:
     def waiting(self) -> int:
         """Of a listening socket: connections that nobody has accepted yet."""
         return int(struct.unpack_from("I", self._info(), _QUEUED)[0])
+
+    def withhold(self, size: int = WITHHELD) -> None:
+        """Nobody is told of what comes in, and nobody who waits for it gets it, until it is so much. 1: as usual."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def pulse(self) -> Pulse:
         info = self._info()

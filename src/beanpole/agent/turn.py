@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from .borrowed import Pulse
 
-QUIET_MS = 1000  # when the last question and the last answer look simultaneous, nothing moves, and we saw neither
+# When the last question and the last answer look simultaneous, nothing moves, and we saw neither. An answer that takes
+# longer than this, to a question that came within a tick of the one before, is taken for none.
+QUIET_MS = 5000
 
 
 class Turn:

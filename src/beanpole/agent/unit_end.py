@@ -2,7 +2,8 @@
 
 Its processes are stopped for some milliseconds, looked at, and let go on if one of them has a question to answer. If
 none has, they are told to end before they go on; their clients' connections do not end with them, because we have them
-as well. A connection on which the unit says something after that was ended by the unit, and ends.
+as well. The next question is kept from them, for they might read it and not live to answer it. A connection on which
+the unit says something after that was ended by the unit, and ends.
 """
 
 from __future__ import annotations
@@ -33,12 +34,23 @@ class Conversation:
     def __init__(self, borrowed: Borrowed) -> None:
         self.borrowed = borrowed
         self.turn = Turn(borrowed.pulse())
-        self.sent = 0
+        self._told = borrowed.pulse()
+
+    def tell(self) -> None:
+        """The unit is about to be told to end."""
+        if self.turn.interruptible:
+            self.borrowed.withhold()
+        self._told = self.borrowed.pulse()
 
     @property
     def spoken(self) -> bool:
         """Whether the unit said something since it was told to end."""
-        return self.borrowed.pulse().sent != self.sent
+        return self.borrowed.pulse().sent != self._told.sent
+
+    @property
+    def heard(self) -> bool:
+        """Whether the unit took something in since it was told to end."""
+        return self.borrowed.pulse().read != self._told.read
 
 
 class UnitEnd:
@@ -114,7 +126,7 @@ class UnitEnd:
     async def _end(self, pids: List[int]) -> "tuple[int, int]":
         """They end. How many connections go on through us, and how many requests were cut."""
         for each in self._open.values():
-            each.sent = each.borrowed.pulse().sent
+            each.tell()
         waiting = {inode for inode, each in self._open.items() if not each.turn.interruptible}
         stopping = asyncio.ensure_future(self._systemd.stop(self._unit, STOP_SECONDS))
         limit = time.monotonic() + TOLD_SECONDS
@@ -132,8 +144,11 @@ class UnitEnd:
         await stopping
         kept = 0
         for inode, each in self._open.items():
-            if inode not in waiting and not each.spoken:
+            if each.heard and not each.spoken:
+                waiting.add(inode)
+            elif inode not in waiting and not each.spoken:
                 kept += 1
+                each.borrowed.withhold(1)
                 self._relays.take(each.borrowed.socket.dup())
         return kept, len(waiting)
 
