@@ -31,10 +31,10 @@ class BalancerRole:
         self._store = store
         self._events = events
         self._xds = Xds(home)
-        self._proxy = Proxy(home, events, self._xds)
+        self._takeover = Takeover(home, events, this_kernel(), Systemd())
+        self._proxy = Proxy(home, events, self._xds, self._takeover.shares)
         self._snapshots = Snapshots(home, self._xds, self._proxy)
         self._requests = Requests(home, self._proxy.generations, events)
-        self._takeover = Takeover(home, events, this_kernel(), Systemd())
         self._lock: Optional[asyncio.Lock] = None  # made in the loop: Python 3.9 binds it where it is made
         self._settling: "Optional[asyncio.Task[None]]" = None
 
@@ -127,9 +127,8 @@ class BalancerRole:
         port = Port.of(body.get("listen"))
         self._takeover.refuse_envoy(port)
         async with self._guard:
-            return Response.of(
-                await self._proxy.ensure(Setup.of(binary, bootstrap), port, await self._takeover.ready_for(port))
-            )
+            await self._takeover.renew(port)
+            return Response.of(await self._proxy.ensure(Setup.of(binary, bootstrap), port))
 
     async def replace_envoy(self, request: Request) -> Response:
         """Another process takes over, no request is lost → as PUT /envoy. 409 when it cannot; the old one serves on."""

@@ -11,7 +11,6 @@ from .admin import AdminError
 from .events import EventLog
 from .generation import START_SECONDS, Generation
 from .http import HttpError
-from .kernel import Kernel
 from .port import Port
 from .xds import Xds
 
@@ -24,23 +23,21 @@ APPLY_SECONDS = 5.0  # for a process that takes connections to have applied ever
 
 
 class Keeper:
-    """Keeps an Envoy running. `launch` starts the next process, `running` has all that live."""
+    """Keeps an Envoy running. `launch` starts the next process; `check`: HttpError when the port is taken."""
 
     def __init__(
         self,
         home: Path,
         events: EventLog,
         xds: Xds,
-        kernel: Kernel,
         launch: Callable[[], Generation],
-        running: Callable[[], List[Generation]],
+        check: Callable[[Port], None],
     ) -> None:
         self._home = home
         self._events = events
         self._xds = xds
-        self._kernel = kernel
         self._launch = launch
-        self._running = running
+        self._check = check
         self._deaths: List[float] = []
 
     async def run(self, current: Optional[Generation], port: Port) -> None:
@@ -58,8 +55,7 @@ class Keeper:
     async def _again(self, died: Optional[Generation], port: Port, noticed: float) -> Generation:
         cause, detail = _end_of(died)
         await self._pause(noticed, detail)
-        if not self._running():
-            port.check_free(self._kernel)
+        self._check(port)
         new = self._launch()
         taken = await self._taken(new, port)
         gap = round(1000 * (time.monotonic() - noticed), 1)

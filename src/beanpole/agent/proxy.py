@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from . import durable
 from .admin import AdminError
@@ -32,9 +32,9 @@ OVERLAP_SECONDS = 0.5  # both take connections: the new one's workers surely do 
 
 
 class Proxy:
-    """The Envoy of that home. Use it from one event loop."""
+    """The Envoy of that home. `shared`: whether it may listen where somebody else does. Use it from one event loop."""
 
-    def __init__(self, home: Path, events: EventLog, xds: Xds) -> None:
+    def __init__(self, home: Path, events: EventLog, xds: Xds, shared: Callable[[Port], bool]) -> None:
         self._home = home
         self._xds = xds
         self._events = events
@@ -46,7 +46,8 @@ class Proxy:
         self._candidate: Optional[Generation] = None  # while it is being found out whether it can take over
         self._retired: Dict[int, float] = {}  # number → until when (Unix seconds)
         self._retiring: Dict[int, Retirement] = {}
-        self._keeper = Keeper(home, events, xds, self._kernel, self._relaunch, self.generations)
+        self._shared = shared
+        self._keeper = Keeper(home, events, xds, self._relaunch, self._check_free)
         self._tasks: "Dict[str, asyncio.Task[None]]" = {}
 
     def adopt(self) -> bool:
@@ -88,15 +89,15 @@ class Proxy:
                     (generation.folder / "admin.sock").unlink()
             generation.process.release()
 
-    async def ensure(self, setup: Setup, port: Port, shared: bool = False) -> Dict[str, Any]:
+    async def ensure(self, setup: Setup, port: Port) -> Dict[str, Any]:
         """Envoy runs with that setup when this returns; HttpError 409 with the reason otherwise.
 
         A running one whose setup differs is replaced without loss. The port must be free when nothing of ours uses it,
-        unless it is `shared`.
+        unless it is shared.
         """
         moved = self._port is not None and port.number != self._port.number
-        if not shared and (moved or not self.generations()):
-            port.check_free(self._kernel)
+        dead = not self.generations()
+        self._check_free(port, anew=moved)
         if self._setup is None:
             self._setup, self._port = setup, port
             await self._first()
@@ -105,7 +106,7 @@ class Proxy:
         if setup != self._setup:
             return await self.replace(setup)
         self._record()
-        if moved:
+        if moved or dead:  # the keeper may be waiting until it tries again
             self._keep()
         await self.live()
         return self.answer("running")
@@ -238,6 +239,11 @@ class Proxy:
             if time.monotonic() > limit or not new.process.alive:
                 raise AdminError(f"it did not apply {', '.join(lagging[:5])}: {' '.join(new.last_lines(2))}")
             await asyncio.sleep(START_POLL_SECONDS * 4)
+
+    def _check_free(self, port: Port, anew: bool = False) -> None:
+        """HttpError 409 when somebody has the port who does not share it. `anew`: though an Envoy of ours runs."""
+        if (anew or not self.generations()) and not self._shared(port):
+            port.check_free(self._kernel)
 
     def _record(self) -> None:
         if self._setup is None or self._port is None:

@@ -77,7 +77,7 @@ class Takeover:
             return
         try:
             await self._share(self._record)
-        except (HttpError, JobFailure) as error:  # the unit has ended meanwhile, or systemd is busy: see `ready_for`
+        except (HttpError, JobFailure) as error:  # the unit has ended meanwhile, or systemd is busy: see `renew`
             self._events.add("WARN", f"port {self._record.number} is not shared with {self._record.unit}: {error}")
         if self._record.state == SWITCHING:
             self._begin(RESUMED_SECONDS)
@@ -86,13 +86,12 @@ class Takeover:
         """Whether Envoy may listen there although somebody else does."""
         return bool(self._borrowed) and self._record is not None and self._record.port == port
 
-    async def ready_for(self, port: Port) -> bool:
-        """As `shares`; what this agent could not go on with when it started is tried again. HttpError, JobFailure."""
+    async def renew(self, port: Port) -> None:
+        """What this agent could not go on with there when it started is tried again. HttpError, JobFailure."""
         record = self._record
         begun = record is not None and record.state == SHARING and record.port == port
         if record is not None and begun and not self._borrowed and await self._systemd.pids(record.unit):
             await self._share(record)
-        return self.shares(port)
 
     def refuse_envoy(self, port: Port) -> None:
         """HttpError 409 when the port goes back, or went back, to its unit: no Envoy of ours belongs there any more."""
