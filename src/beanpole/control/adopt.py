@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from beanpole.control import applications as versions
 from beanpole.control import create, errors, settings, update
 from beanpole.control.adoption import ADOPTED, Proposal, propose
@@ -50,8 +48,6 @@ DRAIN = 60.0
 SHARE_LIMIT = 30.0
 LOOK = 0.5
 
-log = structlog.get_logger("adopt")
-
 
 class AdoptionFailed(Exception):
     """`cause` and `remedy` are sentences. The service serves as before."""
@@ -83,7 +79,6 @@ class Adopting(Task):
     wanted: Wanted | None = None
     environment: str = ""
     result: dict[str, Any] = field(default_factory=dict)
-    over: bool = False
 
 
 class Adoptions:
@@ -121,19 +116,10 @@ class Adoptions:
             raise errors.invalid(f"{stopping.cause} {stopping.remedy}")
         task = Adopting(wanted=wanted, environment=proposal.environment)
         self._tasks[wanted.host] = task
-        task.handle = asyncio.create_task(self._told(by, task, wanted, proposal), name=f"adopt {wanted.unit}")
+        task.begin(f"adopt {wanted.unit} on {wanted.host}", self._adopt(by, task, wanted, proposal))
         return proposal
 
-    async def _told(self, by: By, task: Adopting, wanted: Wanted, proposal: Proposal) -> None:
-        try:
-            task.result = await self._adopt(by, task, wanted, proposal)
-            task.over = True
-        except Exception as problem:
-            task.cause = str(getattr(problem, "cause", "") or problem)
-            task.remedy = str(getattr(problem, "remedy", "") or "See the control plane's log, then try again.")
-            log.warning("an adoption failed", host=wanted.host, unit=wanted.unit, exc_info=problem)
-
-    async def _adopt(self, by: By, task: Adopting, wanted: Wanted, proposal: Proposal) -> dict[str, Any]:
+    async def _adopt(self, by: By, task: Adopting, wanted: Wanted, proposal: Proposal) -> None:
         host = self._host(wanted.host)
         server = self._servers.server(host.id)
         if not self._proven_on(host, proposal):
@@ -146,7 +132,7 @@ class Adoptions:
         else:
             await self._share(server, proposal)
         task.progress("handing the port over")
-        return await _switched(await self._setup.balancer_agent(server))
+        task.result = await _switched(await self._setup.balancer_agent(server))
 
     # -- the version ------------------------------------------------------------------------------------------------
 

@@ -10,8 +10,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from beanpole.control import errors, terminate
 from beanpole.control.context import the_environment
 from beanpole.control.hosts import Task
@@ -34,15 +32,12 @@ DRAIN = 60.0
 
 LOOK = 0.25
 
-log = structlog.get_logger("eject")
-
 
 @dataclass
 class Ejecting(Task):
     """`gap`: seconds in which nobody listened, the longest of all servers."""
 
     gap: float = 0.0
-    over: bool = False
 
 
 class Ejections:
@@ -95,16 +90,7 @@ class Ejections:
                     raise errors.invalid(f"{other} lives elsewhere, too. Eject the environment instead.")
         task = Ejecting()
         self._tasks[name] = task
-        task.handle = asyncio.create_task(self._told(by, task, there, ids, to_unit), name=f"eject {name}")
-
-    async def _told(self, by: By, task: Ejecting, there: list[Host], ids: set[str], to_unit: bool) -> None:
-        try:
-            await self._eject(by, task, there, ids, to_unit=to_unit)
-            task.over = True
-        except Exception as problem:
-            task.cause = str(getattr(problem, "cause", "") or problem)
-            task.remedy = str(getattr(problem, "remedy", "") or "See the control plane's log, then try again.")
-            log.warning("an ejection failed", hosts=[host.name for host in there], exc_info=problem)
+        task.begin(f"eject {name}", self._eject(by, task, there, ids, to_unit=to_unit))
 
     async def _eject(self, by: By, task: Ejecting, there: list[Host], ids: set[str], *, to_unit: bool) -> None:
         servers = [self._servers.server(host.id) for host in there]

@@ -90,8 +90,27 @@ class Task:
     handle: asyncio.Task[None] | None = field(default=None, repr=False)
     """Kept so that it is not collected while it runs."""
 
+    @property
+    def over(self) -> bool:
+        """It has ended well."""
+        return not self.under_way and not self.cause
+
     def progress(self, words: str, done: int = 0, total: int = 0) -> None:
         self.words, self.done, self.total = words, done, total
+
+    def begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, beside the caller; what goes wrong stays here for whoever asks."""
+        self.handle = asyncio.create_task(self._do(name, work), name=name)
+
+    async def _do(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as problem:
+            self.cause = str(getattr(problem, "cause", "") or f"Beanpole made a mistake: {problem}")
+            self.remedy = str(getattr(problem, "remedy", "") or "Look at the control plane's log, then try again.")
+            log.warning("work on a server failed", work=name, exc_info=problem)
+        finally:
+            self.under_way = False
 
 
 @dataclass(frozen=True)
@@ -196,7 +215,7 @@ class Hosts:
     def _begin(self, host: Host, work: Any) -> None:
         task = Task()
         self._tasks[host.id] = task
-        task.handle = asyncio.create_task(_told(host.name, task, work(task)), name=f"host {host.name}")
+        task.begin(f"host {host.name}", work(task))
 
     # -- checking ---------------------------------------------------------------------------------------------------
 
@@ -268,18 +287,6 @@ class Hosts:
             await self._control.edge.apply()
         await self._servers.forget(host.id)
         self._tasks.pop(host.id, None)
-
-
-async def _told(name: str, task: Task, work: Coroutine[Any, Any, None]) -> None:
-    """Do it; what went wrong stays in the task for whoever asks."""
-    try:
-        await work
-    except Exception as problem:
-        task.cause = str(getattr(problem, "cause", "") or f"Beanpole made a mistake: {problem}")
-        task.remedy = str(getattr(problem, "remedy", "") or "Look at the control plane's log, then try again.")
-        log.warning("work on a host failed", host=name, exc_info=problem)
-    finally:
-        task.under_way = False
 
 
 def _check(new: NewHost) -> None:
