@@ -3,9 +3,11 @@
 import importlib
 from typing import Any
 
+import msgspec
 import pytest
 from engine_site import FLEET, NEW, REGISTRY, EngineSite, blame, drain, job_failed, launch
 
+from beanpole.operations import release as releases
 from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.steps import HANDLERS
 from beanpole.operations.steps.leave import DRAIN_DELAY
@@ -45,6 +47,22 @@ def test_an_old_release_that_cannot_be_stopped_is_a_warning(site: EngineSite) ->
     with site.database.read() as db:
         serving = {(each.instance_id, each.digest) for each in instances.endpoints(db) if each.state == "serving"}
     assert serving == {(instance, NEW) for instance in FLEET}
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_drain_takes_as_long_as_either_release_promises(site: EngineSite, number: int) -> None:
+    longer = resolve(REGISTRY, Context()).integer(*DRAIN_DELAY) + 30
+    with site.database.write() as db:
+        found = environments.find_release(db, "e-1", number)
+        assert found is not None
+        content = releases.decode(found.content)
+        kept = [row for row in content.settings if row[:2] != DRAIN_DELAY]
+        text = releases.encode(msgspec.structs.replace(content, settings=(*kept, (*DRAIN_DELAY, "", str(longer)))))
+        environments.update_release(db, "e-1", number, content=text)
+    for instance in FLEET:
+        site.serve(instance, NEW)
+    assert site.carry_out(site.submit(drain())).outcome == "succeeded"
+    assert max(site.edge.waits) > longer - 10
 
 
 def test_a_clock_that_is_put_back_does_not_prolong_a_drain(site: EngineSite) -> None:

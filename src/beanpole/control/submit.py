@@ -8,6 +8,8 @@ import msgspec
 
 from beanpole.control import errors
 from beanpole.operations import release as releases
+from beanpole.operations.brought import brought
+from beanpole.operations.steps.leave import DRAIN_DELAY
 from beanpole.operations.steps.smoke import limit
 from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
@@ -72,6 +74,7 @@ def begin(
 ) -> int:
     """Submit the operation; answers its id. Raises the API's error when the environment is busy."""
     now = control.database.now_ms()
+    before = brought(db, control.registry, environment.id, environment.release)
     draft = Draft(
         environment_id=environment.id,
         kind=kind,
@@ -82,7 +85,7 @@ def begin(
         previous=environment.release,
         desired=desired,
         plan=plans.encode(plan),
-        deadline_at=now + deadline(plan, settings) * 1000,
+        deadline_at=now + deadline(plan, settings, before.settings if before is not None else None) * 1000,
     )
     try:
         operation = operations.submit(db, now, draft)
@@ -100,8 +103,11 @@ def begin(
     return operation
 
 
-def deadline(plan: Plan, settings: Settings) -> int:
-    """Seconds until the operation is ended: the sum of its steps' own limits. Only a fault of ours reaches it."""
+def deadline(plan: Plan, settings: Settings, before: Settings | None = None) -> int:
+    """Seconds until the operation is ended: the sum of its steps' own limits. Only a fault of ours reaches it.
+
+    `before`: the settings in force until now.
+    """
     ours = "beanpole:deployment"
     command = settings.integer("aws:elasticbeanstalk:command", "Timeout") + ENGINE_GRACE
     start = int(settings.seconds(ours, "StartTimeout"))
@@ -110,10 +116,9 @@ def deadline(plan: Plan, settings: Settings) -> int:
     gate = start + int(settings.integer(ours, "GateChecks") * settings.seconds(ours, "GateInterval"))
     batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
     batch = command + 2 * start + gate + smoke + 2 * grace + FINISH
-    return ARRIVAL + command + batches * batch + smoke + end_of(settings)
+    return ARRIVAL + command + batches * batch + smoke + max(end_of(settings), end_of(before or settings))
 
 
 def end_of(settings: Settings) -> int:
     """Seconds for what runs to end: the drains of a release that leaves and of an instance that does."""
-    drain = settings.integer("aws:elasticbeanstalk:environment:process:default", "DeregistrationDelay")
-    return 2 * (drain + int(settings.seconds("beanpole:deployment", "StopGrace")))
+    return 2 * (settings.integer(*DRAIN_DELAY) + int(settings.seconds("beanpole:deployment", "StopGrace")))

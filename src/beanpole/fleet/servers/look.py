@@ -31,17 +31,22 @@ PORT_LIMIT = 10.0
 """Seconds for all that trying the port takes."""
 
 LISTEN = """
-import select, socket, sys
-port = int(sys.argv[1])
+import select, socket, sys, time
+port, end = int(sys.argv[1]), time.monotonic() + 30
 if socket.has_dualstack_ipv6():
     server = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
 else:
     server = socket.create_server(("", port))
 print("listens", flush=True)
-select.select([server, sys.stdin], [], [], 30)
+while time.monotonic() < end:
+    ready = select.select([server, sys.stdin], [], [], 1)[0]
+    if sys.stdin in ready:
+        break
+    if server in ready:
+        server.accept()[0].close()
 """
-"""The program that listens until somebody connects, or until its input ends: a try that is late must not find nobody,
-and take that for a firewall. Fixed: the port comes as a word of its own."""
+"""The program that listens until its input ends: whoever else tries the port must not leave the next one with nobody,
+which looks like a firewall. Fixed: the port comes as a word of its own."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,13 @@ async def reach(connection: Connection, facts: Facts, port: int) -> Reach | None
     """
     try:
         async with asyncio.timeout(PORT_LIMIT):
-            if _listens(facts, port):
-                return await _connect(connection.address.host, port)
-            return await _with_listener(connection, facts, port)
+            if not _listens(facts, port):
+                taken = any(each.port == port for each in facts.listening or ())
+                return None if taken else await _with_listener(connection, facts, port)
+            found = await _connect(connection.address.host, port)
+            # What listened may have ended since: another look's listener, for one.
+            again = await _with_listener(connection, facts, port) if found == "refused" else None
+            return again or found
     except (TimeoutError, ConnectionFailed, asyncssh.Error, OSError):
         return None
 
@@ -83,7 +92,7 @@ def _listens(facts: Facts, port: int) -> bool:
 
 async def _with_listener(connection: Connection, facts: Facts, port: int) -> Reach | None:
     python = facts.python
-    if python is None or any(each.port == port for each in facts.listening or ()):
+    if python is None:
         return None
     words = (*(facts.elevation if facts.powerful else ()), python.path, "-I", "-c", LISTEN, str(port))
     process = await connection.process(words)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.operations.blame import StepFailed
+from beanpole.operations.brought import brought
 from beanpole.store import instances
 
 if TYPE_CHECKING:
@@ -108,5 +109,9 @@ async def stop_others(work: Work, names: list[str] | None) -> None:
 
 
 def drain_delay(work: Work) -> float:
-    """Seconds; an environment without a release has nothing to drain."""
-    return float(work.settings.integer(*DRAIN_DELAY)) if work.brought is not None else 0.0
+    """Seconds: what the release that comes promises or the one that goes, whichever is more. A return to one with a
+    shorter delay must not cut requests that began under a longer one."""
+    with work.parts.database.read() as db:
+        numbers = {work.operation.release, work.operation.previous}
+        releases = [brought(db, work.parts.registry, work.environment.id, number) for number in numbers]
+    return float(max((each.settings.integer(*DRAIN_DELAY) for each in releases if each is not None), default=0))
