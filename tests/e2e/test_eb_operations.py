@@ -26,7 +26,6 @@ NOT_BUILT = {
     "DescribeEnvironmentManagedActions",
     "DisassociateEnvironmentOperationsRole",
     "RebuildEnvironment",
-    "RestartAppServer",
     "SwapEnvironmentCNAMEs",
     "UpdateApplicationResourceLifecycle",
     "UpdateConfigurationTemplate",

@@ -22,6 +22,7 @@ from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
 from beanpole.cli.parameters import JsonOption
 from beanpole.cli.releases import releases
+from beanpole.cli.restart import restart
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
 from beanpole.cli.ssh import eb_ssh, ssh
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "status": status,
     "deploy": deploy,
     "rollback": rollback,
+    "restart": restart,
     "abort": abort,
     "scale": scale,
     "list": list_environments,

@@ -110,6 +110,7 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
         composed = compose.recompose(control, current, stored, wanted.changes)
     else:
         return Decision(basis, None, Plan(policy="AllAtOnce", steps=()), environment.desired)
+    composed = compose.as_it_runs(composed, current)
     locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
     if desired > len(basis.fleet):

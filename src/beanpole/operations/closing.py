@@ -39,10 +39,12 @@ LAST_LINES = 10
 SUCCEEDED = "Environment update completed successfully."
 TERMINATED = "terminateEnvironment completed successfully."
 APPLICATION_DELETED = "The application has been deleted successfully."
+RESTARTED = "restartAppServer completed successfully."
 REVERTED = "The environment was reverted to the previous configuration setting."
 NOT_LAUNCHED = "Failed to launch environment."
 NOT_DEPLOYED = "Failed to deploy application."
 NOT_CONFIGURED = "Failed to deploy configuration."
+NOT_RESTARTED = "Failed to restart application server."
 NOT_TERMINATED = "Update environment operation is complete, but with errors. The environment could not be terminated."
 
 
@@ -81,6 +83,9 @@ class Closing:
             if held.kind == "create":
                 say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
+            elif held.kind == "restart":
+                say("Restarted application server on all ec2 instances.")
+                say(RESTARTED)
             elif held.origin == "user":
                 if _version_changed(db, held) and plans.decode(held.plan).steps:
                     say("New application version was deployed to running EC2 instances.")
@@ -247,6 +252,8 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
         return NOT_LAUNCHED, "ERROR"
     if held.outcome == "aborted":
         return REVERTED, "INFO"
+    if held.kind == "restart":
+        return NOT_RESTARTED, "ERROR"
     return (NOT_DEPLOYED if _version_changed(db, held) else NOT_CONFIGURED), "ERROR"
 
 

@@ -17,6 +17,7 @@ from beanpole.policies.plan import (
     Smoke,
     Terminate,
 )
+from beanpole.policies.restart import POLICY as RESTART
 
 if TYPE_CHECKING:
     from beanpole.store.events import Severity
@@ -34,6 +35,11 @@ def begin_events(
     match step:
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
+        case Activate(batch=batch) if plan.policy == RESTART:
+            how = "Stopping and starting" if step.stop_first else "Starting"
+            return [(f"Batch {batch}: {how} the application anew on instance(s) {names}.", "INFO")]
+        case Fetch() | Prepare() if plan.policy == RESTART:
+            return []
         case Fetch() if not creating and plan.policy != "Rollback":
             what = "version" if new_version else "configuration"
             return [(f"Deploying new {what} to instance(s).", "INFO")]
@@ -62,6 +68,8 @@ def begin_events(
 def end_events(step: AnyStep, operation: Operation, plan: Plan) -> list[tuple[str, Severity]]:
     """The events of a step that is done on all of its instances."""
     match step:
+        case Finish(batch=batch) if plan.policy == RESTART:
+            return [(f"Batch {batch}: Restarted application server.", "INFO")]
         case Finish(batch=batch) if operation.kind != "create" and plan.policy != "Rollback":
             return [(f"Batch {batch}: Completed application deployment.", "INFO")]
         case Smoke():

@@ -34,6 +34,8 @@ ENGINE_GRACE = 240
 
 async def fetch(work: Work) -> dict[str, Any]:
     content = work.release.content
+    if content.turn and (await work.job("again", {"release": work.release.digest}, LOOK_TIMEOUT))["of"]:
+        return {"installed": 0}
     manifest = manifest_of(work)
     place = work.parts.fleet.place(work.instance)
     kind = place.kind(work.instance, content.python)
@@ -63,9 +65,9 @@ async def once(work: Work) -> dict[str, Any]:
 
 
 async def prepare(work: Work) -> dict[str, Any]:
-    if work.operation.kind == "rollback" and await _is_kept(work):
-        return {"commands": []}
     content = work.release.content
+    if (work.operation.kind == "rollback" or content.turn) and await _is_kept(work):
+        return {"commands": []}
     commands = commands_for(content, leader=False)
     if commands:
         await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work) + LONGER)
