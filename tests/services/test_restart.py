@@ -22,12 +22,13 @@ def site(tmp_path: Path) -> Iterator[ApiSite]:
         yield made
 
 
-def serve(site: ApiSite, identifier: str, *names: str) -> None:
+def serve(site: ApiSite, identifier: str, number: int, *names: str) -> None:
     with site.control.database.write() as db:
-        first = environments.find_release(db, identifier, 1)
-        assert first is not None
+        release = environments.find_release(db, identifier, number)
+        assert release is not None
         for name in names:
-            instances.put_endpoint(db, Endpoint(name, first.digest, "127.0.0.1", 1, "serving", 0, "{}"))
+            instances.drain(db, 0, name, keep=release.digest)
+            instances.put_endpoint(db, Endpoint(name, release.digest, "127.0.0.1", 1, "serving", 0, "{}"))
 
 
 def steps(site: ApiSite) -> list[tuple[str, list[str]]]:
@@ -39,7 +40,7 @@ def test_the_same_release_in_its_next_turn_and_in_batches_where_the_policy_is_ro
     identifier = site.environment()
     for name in ("i-1", "i-2"):
         site.instance(identifier, name)
-    serve(site, identifier, "i-1", "i-2")
+    serve(site, identifier, 1, "i-1", "i-2")
     rolling = [
         {"Namespace": COMMAND, "OptionName": "DeploymentPolicy", "Value": "Rolling"},
         {"Namespace": COMMAND, "OptionName": "BatchSize", "Value": "50"},
@@ -54,6 +55,7 @@ def test_the_same_release_in_its_next_turn_and_in_batches_where_the_policy_is_ro
     assert ("forward/activate-2", ["i-2"]) in steps(site)
     assert refused(site.client().restart_app_server, EnvironmentName="shop-dev") == ("InvalidParameterValue", BUSY)
     site.end_operations()
+    serve(site, identifier, 3, "i-1", "i-2")
 
     with site.control.database.read() as db:
         first, second, third = reversed(environments.releases(db, identifier))

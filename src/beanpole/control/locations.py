@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from beanpole.control import errors
+from beanpole.fleet.machine import memory_available
 from beanpole.operations import placing
 from beanpole.operations.placing import LOCAL, LOCATION, SSH
+from beanpole.policies import placement
 from beanpole.policies.placement import NoPlace
 from beanpole.store import facts
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from beanpole.options.settings import Settings
 
 Location = Literal["local", "ssh"]
+
+UNKNOWN = 1000
+"""Instances for which there is room on a machine that does not say how much memory it has."""
 
 _DEFAULT = "location"
 """The fact's name."""
@@ -57,6 +62,15 @@ def refuse_move(name: str, now: str, settings: Settings) -> None:
             f"Environment named {name} has the location {now}, which cannot be changed to {wanted}. "
             "Create another environment."
         )
+
+
+def room(db: sa.Connection, environment_id: str, settings: Settings) -> int:
+    """How many instances more than now the environment can have for a while."""
+    if settings.text(*LOCATION) == SSH:
+        labels = placement.labels_of(settings.text(placing.FLEET, "Labels"))
+        return placement.room(placing.known(db), environment_id, labels)
+    available = memory_available()
+    return UNKNOWN if available is None else max(available // placement.INSTANCE_MEMORY, 0)
 
 
 def refuse_crowd(db: sa.Connection, environment_id: str, settings: Settings, goal: int) -> None:

@@ -13,10 +13,13 @@ from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members
 from beanpole.operations.placing import location_of
+from beanpole.options.precedence import ROLLING_UPDATE
 from beanpole.options.smoke import tests_of
-from beanpole.policies import all_at_once, capacity, rolling
+from beanpole.policies import all_at_once, capacity, replacement, rolling
 from beanpole.policies.change import Member, Rules, Target
 from beanpole.policies.plan import AnyStep, Plan, Register
+from beanpole.policies.replacement import UpdateRules
+from beanpole.policies.severity import NOTHING, Severity, severity
 from beanpole.policies.smoke import through_balancer, with_smoke
 from beanpole.store import applications, environments
 
@@ -76,6 +79,7 @@ class Decision:
     """None where there is nothing to deploy: no version was ever there, none is given."""
     plan: Plan
     desired: int
+    needed: Severity = NOTHING
 
 
 def update(control: Control, by: By, wanted: Update, *, name: str | None, id_: str | None) -> Environment:
@@ -113,14 +117,26 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
     composed = compose.as_it_runs(composed, current)
     locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
-    if desired > len(basis.fleet):
-        with control.database.read() as db:
+    deploys = current is None or current.digest != composed.content.digest()
+    needed = severity(control.registry, before, composed.settings, deploys=deploys)
+    with control.database.read() as db:
+        if desired > len(basis.fleet):
             locations.refuse_crowd(db, environment.id, composed.settings, desired)
-    return Decision(basis, composed, plan(composed, current, basis.fleet, desired), desired)
+        room = locations.room(db, environment.id, composed.settings)
+    try:
+        made = plan(composed, current, basis.fleet, desired, needed, room)
+    except replacement.NoRoom as none:
+        raise errors.invalid(str(none)) from none
+    return Decision(basis, composed, made, desired, needed)
 
 
-def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
-    """Fewer instances first, then the release on those that stay, then more instances, which come with the release."""
+def plan(
+    composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int, needed: Severity, room: int
+) -> Plan:
+    """Fewer instances first, then the release on those that stay, then more instances, which come with the release.
+
+    Where those that stay are replaced, the release comes with their successors. Raises replacement.NoRoom.
+    """
     deployed = current is None or current.version_label != composed.version_label
     goal = target_of(composed, once=deployed)
     surplus = max(len(fleet) - desired, 0)
@@ -129,6 +145,12 @@ def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...],
     staying = tuple(member for member in fleet if member.id not in leaving)
     rules = rules_of(composed.settings)
     change = Plan(policy=rules.policy, steps=())
+    if staying and needed.need == "replacement":
+        change = replacement.plan(
+            staying, goal, update_rules_of(composed.settings), goal=desired, room=room, why=needed.words()
+        )
+        made = msgspec.structs.replace(change, steps=(*steps, *change.steps))
+        return _tested(made, composed, current, staying)
     if any(member.digest != goal.digest for member in staying):
         change = POLICIES[rules.policy](staying, goal, rules)
         steps += change.steps
@@ -168,6 +190,17 @@ def rules_of(in_force: Settings) -> Rules:
         policy=in_force.text(command, "DeploymentPolicy"),
         batch_size=in_force.integer(command, "BatchSize"),
         batch_is_percentage=in_force.text(command, "BatchSizeType") == "Percentage",
+    )
+
+
+def update_rules_of(in_force: Settings) -> UpdateRules:
+    return UpdateRules(
+        enabled=in_force.boolean(ROLLING_UPDATE, "RollingUpdateEnabled"),
+        kind=in_force.text(ROLLING_UPDATE, "RollingUpdateType"),
+        batch=in_force.integer(ROLLING_UPDATE, "MaxBatchSize"),
+        in_service=in_force.integer(ROLLING_UPDATE, "MinInstancesInService"),
+        pause=in_force.seconds(ROLLING_UPDATE, "PauseTime") if in_force.text(ROLLING_UPDATE, "PauseTime") else 0.0,
+        within=in_force.seconds(ROLLING_UPDATE, "Timeout"),
     )
 
 
@@ -246,6 +279,8 @@ def _first_words(environment: Environment, wanted: Update, decision: Decision) -
         words.append((f"Updating environment {environment.name}'s configuration settings.", "INFO"))
     if decision.composed is not None:
         words += [(warning, "WARN") for warning in decision.composed.warnings]
+    if decision.needed.need == "deployment" and decision.needed.causes:
+        words.append((f"{decision.needed.words()}: the instances that run get the new configuration.", "INFO"))
     if decision.composed is not None and not decision.plan.steps:
         words.append(("Bundle and settings equal what is running: no instance is touched.", "INFO"))
     return words

@@ -89,6 +89,8 @@ class Closing:
             elif held.origin == "user":
                 if _version_changed(db, held) and plans.decode(held.plan).steps:
                     say("New application version was deployed to running EC2 instances.")
+                elif held.kind == "update" and _settings_changed(db, held):
+                    say("Successfully deployed new configuration to environment.")
                 say(SUCCEEDED)
             else:
                 self._tell_where_it_stands(db, held, held.release, say)
@@ -151,11 +153,11 @@ class Closing:
                 say(ended.blame.line(), "ERROR")
             if held.origin == "user" and held.kind != "create" and held.kind != "terminate":
                 environments.update(db, environment.id, status="Aborting" if outcome == "aborted" else "Updating")
-            plan = self._way_back(db, held, outcome)
+            plan = self._way_back(db, held, environment, outcome)
             operations.turn(db, held, plans.encode(plan), outcome, error)
             return _reread(db, held)
 
-    def _way_back(self, db: sa.Connection, held: Operation, outcome: str) -> Plan:
+    def _way_back(self, db: sa.Connection, held: Operation, environment: Environment, outcome: str) -> Plan:
         old = brought(db, self._parts.registry, held.environment_id, held.previous)
         new = brought(db, self._parts.registry, held.environment_id, held.release)
         wanted = new.settings.boolean("beanpole:deployment", "AutoRollback") if new else True
@@ -170,6 +172,7 @@ class Closing:
             target(old, prepare=False) if old is not None else None,
             touched=frozenset(slot for step in begun if isinstance(step, Activate) for slot in step.slots),
             checks=any(isinstance(step, Register) for step in begun),
+            number=environment.desired,
         )
 
     def _returned(self, held: Operation, unfinished: Blame | None) -> None:
@@ -274,6 +277,12 @@ def _version_changed(db: sa.Connection, held: Operation) -> bool:
     new = environments.find_release(db, held.environment_id, held.release)
     old = environments.find_release(db, held.environment_id, held.previous)
     return new is not None and (old is None or new.version_label != old.version_label)
+
+
+def _settings_changed(db: sa.Connection, held: Operation) -> bool:
+    new = environments.find_release(db, held.environment_id, held.release)
+    old = environments.find_release(db, held.environment_id, held.previous)
+    return new is not None and old is not None and new.settings != old.settings
 
 
 def _reread(db: sa.Connection, held: Operation) -> Operation:

@@ -17,6 +17,7 @@ from beanpole.policies.plan import (
     Smoke,
     Terminate,
 )
+from beanpole.policies.replacement import POLICY as REPLACEMENT
 from beanpole.policies.restart import POLICY as RESTART
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def begin_events(
     creating = operation.kind == "create"
     match step:
         case Launch():
-            return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
+            replacing = [(f"{step.words}.", "INFO")] if plan.policy == REPLACEMENT else []
+            return [*replacing, ("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
         case Activate(batch=batch) if plan.policy == RESTART:
             how = "Stopping and starting" if step.stop_first else "Starting"
             return [(f"Batch {batch}: {how} the application anew on instance(s) {names}.", "INFO")]

@@ -185,6 +185,10 @@ class _Together:
     def _given(self, namespace: str, *names: str) -> Iterator[Setting]:
         return (setting for setting in self.given if setting.namespace == namespace and setting.name in names)
 
+    def _of(self, namespace: str, name: str) -> Setting:
+        """With the value in force."""
+        return Setting(namespace, name, "", self.merged.text(namespace, name))
+
     def _number(self, namespace: str, name: str) -> float:
         """The value in force; one that is no number (of a file that is refused on its own) breaks no rule here."""
         text = self.merged.text(namespace, name)
@@ -213,13 +217,13 @@ class _Together:
     def _rolling_update(self) -> Iterator[Problem]:
         enabled = self.merged.boolean(ROLLING_UPDATE, "RollingUpdateEnabled")
         single = self.merged.text(ENVIRONMENT, "EnvironmentType") == "SingleInstance"
-        for setting in self._given(ROLLING_UPDATE, "RollingUpdateEnabled"):
-            if enabled and single:
-                yield _invalid(setting, "You can't enable rolling updates for a single-instance environment")
-        for setting in self._given(ROLLING_UPDATE, "MinInstancesInService"):
-            if enabled and int(setting.value) >= self._number(GROUP, "MaxSize"):
-                words = "should be less than the maximum instance count for the Autoscaling group"
-                yield _invalid(setting, f"Value {words}")
+        asked = [
+            *self._given(ROLLING_UPDATE, "RollingUpdateEnabled", "MinInstancesInService"),
+            *self._given(GROUP, "MaxSize"),
+            *self._given(ENVIRONMENT, "EnvironmentType"),
+        ]
+        if asked and enabled:
+            yield from self._rolling_update_enabled(single=single)
         for setting in self._given(ROLLING_UPDATE, "PauseTime"):
             pause = duration(setting.value)
             # With its shape checked, what has no length in seconds has too many digits.
@@ -228,6 +232,15 @@ class _Together:
         for setting in self._given(ROLLING_UPDATE, "Timeout"):
             if not 5 * 60 <= (duration(setting.value) or 0) <= HOUR:
                 yield _invalid(setting, "Value should be between 5 minutes to an hour")
+
+    def _rolling_update_enabled(self, *, single: bool) -> Iterator[Problem]:
+        """Whichever option the call gives, the one that cannot stay as it is is named."""
+        if single:
+            words = "You can't enable rolling updates for a single-instance environment"
+            yield _invalid(self._of(ROLLING_UPDATE, "RollingUpdateEnabled"), words)
+        elif self._number(ROLLING_UPDATE, "MinInstancesInService") >= self._number(GROUP, "MaxSize"):
+            words = "Value should be less than the maximum instance count for the Autoscaling group"
+            yield _invalid(self._of(ROLLING_UPDATE, "MinInstancesInService"), words)
 
     def _processes(self) -> Iterator[Problem]:
         for setting in self.given:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 INSTANCE_MEMORY = 48 * 2**20
 """Bytes that an agent and the smallest application take. A guess on the safe side of a fleet that ends the machine."""
 
+BESIDE = 2
+"""Instances of one environment that a server may have while one of them replaces the other."""
+
 SHOWN = 5
 """Names in a sentence; the rest is a number."""
 
@@ -53,6 +56,17 @@ def place(hosts: Iterable[Host], environment: str, labels: tuple[str, ...], numb
         raise NoPlace(*_refusal(fitting, roomy, environment, labels, goal))
     # sorted() is stable: between equals, whoever was added first comes first.
     return tuple(sorted(roomy, key=lambda host: (len(host.environments), -(host.memory or 0)))[:number])
+
+
+def room(hosts: Iterable[Host], environment: str, labels: tuple[str, ...]) -> int:
+    """How many instances more could live there for a while, a second one beside one of the environment's included."""
+    return sum(
+        host.ready
+        and set(labels) <= set(host.labels)
+        and (host.memory is None or host.memory >= INSTANCE_MEMORY)
+        and host.environments.count(environment) < BESIDE
+        for host in hosts
+    )
 
 
 def labels_of(text: str) -> tuple[str, ...]:

@@ -60,9 +60,19 @@ class Activate(Step, frozen=True, kw_only=True, tag=True):
 
 
 class Gate(Step, frozen=True, kw_only=True, tag=True):
-    """Consecutive passing checks of the release on each instance."""
+    """Consecutive passing checks of the release on each instance.
+
+    `within`: seconds in which they must have passed; 0: as long as a start may take.
+    """
 
     batch: int
+    within: float = 0.0
+
+
+class Pause(Step, frozen=True, kw_only=True, tag=True):
+    """So many seconds pass before the next step, counted from the first time that it began. Nothing is asked."""
+
+    seconds: float
 
 
 class Smoke(Step, frozen=True, kw_only=True, tag=True):
@@ -135,6 +145,7 @@ AnyStep = (
     | Prepare
     | Activate
     | Gate
+    | Pause
     | Finish
     | Exclude
     | Smoke

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.policies.plan import Activate, AnyStep, Drain, Plan, Smoke
+from beanpole.policies.plan import Activate, AnyStep, Drain, Plan, Retire, Smoke
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def with_smoke(plan: Plan, tests: Sequence[str]) -> Plan:
         else step
         for step in plan.steps
     ]
-    at = next((at for at, step in enumerate(steps) if isinstance(step, Drain)), len(steps))
+    at = next((at for at, step in enumerate(steps) if isinstance(step, Drain | Retire)), len(steps))
     steps.insert(at, through_balancer(started[0].slots, tests))
     return msgspec.structs.replace(plan, steps=tuple(steps))
 

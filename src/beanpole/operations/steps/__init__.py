@@ -9,6 +9,7 @@ from beanpole.operations.steps.arrive import fetch, once, prepare
 from beanpole.operations.steps.exclude import exclude
 from beanpole.operations.steps.launch import launch
 from beanpole.operations.steps.leave import drain, leave_rotation, terminate
+from beanpole.operations.steps.pause import pause
 from beanpole.operations.steps.preflight import preflight
 from beanpole.operations.steps.smoke import smoke
 from beanpole.policies import plan
@@ -24,6 +25,7 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Prepare: prepare,
     plan.Activate: activate,
     plan.Gate: gate,
+    plan.Pause: pause,
     plan.Finish: finish,
     plan.Smoke: smoke,
     plan.Drain: drain,

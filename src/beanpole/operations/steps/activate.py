@@ -98,6 +98,8 @@ def _judge_log(work: Work, errors: dict[str, Any]) -> None:
 
 def gate_limit(work: Work) -> float:
     """Seconds for the gate: its checks, and as long as a start may take for those that fail at first."""
+    if isinstance(work.step, Gate) and work.step.within:
+        return work.step.within
     checks = work.settings.integer(DEPLOYMENT, "GateChecks") * work.settings.seconds(DEPLOYMENT, "GateInterval")
     return float(checks + work.settings.seconds(DEPLOYMENT, "StartTimeout"))
 
