@@ -45,7 +45,7 @@ def test_one_instance_is_started_anew_beside_itself(site: Site) -> None:
     site.deploy("v2", app("probe", "v2", Procfile=REMEMBERS))
     for turn in (1, 2):
         before = pids(site)
-        with site.load(rate=100, path="/version") as run:
+        with site.load(rate=40, path="/version") as run:
             asked = restart(site)
             assert site.environment()["Status"] == "Updating"
             ended = site.ended(request_id=asked)
@@ -72,7 +72,7 @@ def test_three_instances_go_one_by_one_and_a_dead_control_plane_carries_on(site:
     site.create(app("probe", "v1"), instances=3, settings=(*BRISK, *PATIENT_START, *ONE_BY_ONE))
     before = pids(site)
     assert len(before) == 3
-    with site.load(rate=100, path="/version") as run:
+    with site.load(rate=40, path="/version") as run:
         asked = restart(site)
         wait_for("the second batch", lambda: any("activate-2" in key for key in entries(site, asked)))
         site.kill()
@@ -92,7 +92,7 @@ def test_an_application_that_does_not_come_up_again_goes_on_running(site: Site) 
     (folder,) = site.home.root.glob("instances/*/current/app")
     (folder / "broken").touch()
     before = pids(site)
-    with site.load(rate=100, path="/version") as run:
+    with site.load(rate=40, path="/version") as run:
         asked = restart(site)
         ended = site.ended(request_id=asked)
     assert ended["Outcome"] == "failed"

@@ -22,6 +22,7 @@ HEALTH = "aws:elasticbeanstalk:healthreporting:system"
 LAUNCH = "aws:autoscaling:launchconfiguration"
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
+GROUP = "aws:autoscaling:asg"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
 SCHEDULED = "aws:autoscaling:scheduledaction"
 TRIGGER = "aws:autoscaling:trigger"
@@ -219,6 +220,33 @@ def test_instances_in_service_below_the_maximum() -> None:
     found = messages((ROLLING, "RollingUpdateEnabled", "true"), (ROLLING, "MinInstancesInService", "4"))
     reason = "Value should be less than the maximum instance count for the Autoscaling group"
     assert found == [frame(ROLLING, "MinInstancesInService", "4", reason)]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ((GROUP, "MaxSize", "2"), (ROLLING, "MinInstancesInService", "2")),
+        ((ROLLING, "RollingUpdateEnabled", "true"), (ROLLING, "MinInstancesInService", "4")),
+        ((GROUP, "MaxSize", "2"), (ROLLING, "MinInstancesInService", "3")),
+    ],
+)
+def test_instances_in_service_are_held_against_what_is_in_force(
+    given: tuple[str, str, str], stored: tuple[str, str, str]
+) -> None:
+    """Whichever of them the call gives. That the minimum is set turns rolling updates on."""
+    reason = "Value should be less than the maximum instance count for the Autoscaling group"
+    assert messages(given, stored=(stored,)) == [frame(*stored, reason)]
+    off = (ROLLING, "RollingUpdateEnabled", "false")
+    assert given == (ROLLING, "RollingUpdateEnabled", "true") or messages(given, stored=(stored, off)) == []
+
+
+def test_an_environment_with_rolling_updates_does_not_become_a_single_instance() -> None:
+    single, rolling = (ENVIRONMENT, "EnvironmentType", "SingleInstance"), (ROLLING, "RollingUpdateEnabled", "true")
+    reason = "You can't enable rolling updates for a single-instance environment"
+    assert messages(single, stored=(rolling,)) == [frame(ROLLING, "RollingUpdateEnabled", "true", reason)]
+    assert messages(single, (ROLLING, "RollingUpdateEnabled", "false"), stored=(rolling,)) == []
+    assert messages(single, stored=((ROLLING, "MaxBatchSize", "1"),)) == [], "nobody asked for them there"
+    assert messages((ENVIRONMENT, "EnvironmentType", "LoadBalanced"), stored=(single,)) == []
 
 
 def test_scheduled_actions_need_a_name_and_a_cron_expression() -> None:
