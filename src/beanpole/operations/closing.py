@@ -89,8 +89,6 @@ class Closing:
             elif held.origin == "user":
                 if _version_changed(db, held) and plans.decode(held.plan).steps:
                     say("New application version was deployed to running EC2 instances.")
-                elif held.kind == "update" and _settings_changed(db, held):
-                    say("Successfully deployed new configuration to environment.")
                 say(SUCCEEDED)
             else:
                 self._tell_where_it_stands(db, held, held.release, say)
@@ -277,12 +275,6 @@ def _version_changed(db: sa.Connection, held: Operation) -> bool:
     new = environments.find_release(db, held.environment_id, held.release)
     old = environments.find_release(db, held.environment_id, held.previous)
     return new is not None and (old is None or new.version_label != old.version_label)
-
-
-def _settings_changed(db: sa.Connection, held: Operation) -> bool:
-    new = environments.find_release(db, held.environment_id, held.release)
-    old = environments.find_release(db, held.environment_id, held.previous)
-    return new is not None and old is not None and new.settings != old.settings
 
 
 def _reread(db: sa.Connection, held: Operation) -> Operation:
