@@ -21,8 +21,8 @@ POLICY = "Restart"
 
 def plan(members: tuple[Member, ...], target: Target, rules: Rules) -> Plan:
     """`target` is the next turn of the release that runs."""
-    in_batches = rules.policy.startswith("Rolling")
-    made = (rolling if in_batches else all_at_once).plan(members, target, rules)
+    policy = rolling.plan if rules.policy.startswith("Rolling") else all_at_once.plan
+    made = policy(members, target, rules)
     steps = tuple(msgspec.structs.replace(step, words=_words(step)) for step in made.steps)
     return msgspec.structs.replace(made, policy=POLICY, steps=steps)
 
