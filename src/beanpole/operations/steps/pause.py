@@ -11,17 +11,20 @@ from beanpole.store.operations import journal_of, record
 if TYPE_CHECKING:
     from beanpole.operations.work import Work
 
-LONGEST_LOOK = 1.0
-"""Seconds between two looks at the clock, which somebody may set."""
+TOLD = 1.0
+"""Seconds between two words on how long it takes."""
 
 
 async def pause(work: Work) -> dict[str, Any]:
     """Whoever continues it after a crash waits for what is left, and never for longer than the whole."""
     seconds = work.step.seconds if isinstance(work.step, Pause) else 0.0
     since = await asyncio.to_thread(_begun, work)
-    while (left := min(since / 1000 + seconds - work.now() / 1000, seconds)) > 0:
+    # Asked once: somebody may put the clock back.
+    left = min(since / 1000 + seconds - work.now() / 1000, seconds)
+    while left > 0:
         work.progress(f"{left:.0f} s left")
-        await asyncio.sleep(min(left, LONGEST_LOOK))
+        await asyncio.sleep(min(left, TOLD))
+        left -= TOLD
     return {"seconds": seconds}
 
 
