@@ -136,3 +136,18 @@ def test_an_abort_in_a_pause_and_the_death_of_the_control_plane(site: Site) -> N
     assert len(instances(site)) == 2
     assert len(set(instances(site)) & set(after)) == 1
     assert site.events(RequestId=asked)[-1] == "The environment was reverted to the previous configuration setting."
+
+
+def test_an_immutable_update_proves_one_instance_first(site: Site) -> None:
+    site.create(app("probe", "v1"), instances=2, settings=(*SETTINGS, *rolling("Immutable", 1)))
+    before = instances(site)
+    with site.load(rate=40, path="/version") as run:
+        asked = change(site, *LARGER)
+        ended = site.ended(request_id=asked)
+    assert ended["Outcome"] == "succeeded", (ended, site.log())
+    assert run.report["failed"] == 0, lost(run.report)
+    assert len(instances(site)) == 2
+    assert not set(before) & set(instances(site))
+    told = site.events(RequestId=asked)
+    assert "Immutable deployment policy enabled. Launching one instance with the new settings to verify health." in told
+    assert told[-1] == UPDATED

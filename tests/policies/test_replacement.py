@@ -187,9 +187,16 @@ def test_a_person_reads_which_change_causes_it_and_what_it_costs() -> None:
         "InstanceType changes: the instance is replaced. There is no room for its successor beside it: requests fail "
         "until that answers.",
     )
-    first = planned(4, UpdateRules(enabled=True, batch=2)).steps[0]
-    assert isinstance(first, Launch)
-    assert (first.words, first.beside) == ("Batch 1 of 2: launch 2 instances to replace i-0, i-1", ("i-0", "i-1"))
+    first, last = [step for step in planned(4, UpdateRules(enabled=True, batch=2)).steps if isinstance(step, Launch)]
+    assert first.words == "Batch 1 of 2: launch 2 instances to replace i-0, i-1"
+    assert first.beside == ("i-0", "i-1", "i-2", "i-3"), "each server may have two until all have left"
+    assert last.beside == ("i-2", "i-3")
+
+
+def test_what_stays_when_nothing_is_taken_back_makes_up_for_what_is_gone() -> None:
+    members = (Member("i-2", OLD), Member("i-new1", NEW), Member("i-new2", None))
+    assert rollback.surplus(members, ("i-new1", "i-new2"), 2) == ("i-new2",)
+    assert rollback.surplus(members, ("i-new1", "i-new2"), 1) == ("i-new1", "i-new2")
 
 
 def test_smoke_tests_ask_before_the_last_ones_retire() -> None:

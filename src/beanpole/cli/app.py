@@ -21,6 +21,7 @@ from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
 from beanpole.cli.parameters import JsonOption
+from beanpole.cli.promote import promote
 from beanpole.cli.releases import releases
 from beanpole.cli.restart import restart
 from beanpole.cli.rollback import rollback
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "restart": restart,
     "abort": abort,
+    "promote": promote,
     "scale": scale,
     "list": list_environments,
     "releases": releases,

@@ -11,7 +11,7 @@ from beanpole.operations import release as releases
 from beanpole.operations.steps.smoke import limit
 from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Activate, Gate, Leave, Pause, Register
+from beanpole.policies.plan import Activate, Gate, Leave, Pause, Register, Shift, Watch
 from beanpole.store import environments, events, operations
 from beanpole.store.events import Said, Subject
 from beanpole.store.operations import Busy, Draft
@@ -110,10 +110,10 @@ def deadline(plan: Plan, settings: Settings) -> int:
     gate = start + int(settings.integer(ours, "GateChecks") * settings.seconds(ours, "GateInterval"))
     batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
     batch = command + 2 * start + gate + smoke + 2 * grace + FINISH
-    pauses = sum(step.seconds for step in plan.steps if isinstance(step, Pause))
+    waits = sum(step.seconds for step in plan.steps if isinstance(step, Pause | Watch))
     gates = sum(step.within for step in plan.steps if isinstance(step, Gate))
-    ends = max(sum(isinstance(step, Leave) for step in plan.steps), 1) * end_of(settings)
-    return ARRIVAL + command + batches * batch + smoke + ends + int(pauses + gates)
+    ends = 1 + sum(isinstance(step, Shift | Leave) for step in plan.steps)
+    return ARRIVAL + command + batches * batch + smoke + int(waits + gates) + ends * end_of(settings)
 
 
 def end_of(settings: Settings) -> int:

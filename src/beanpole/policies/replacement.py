@@ -50,11 +50,12 @@ def plan(members: tuple[Member, ...], target: Target, rules: UpdateRules, *, goa
     steps: list[AnyStep] = []
     launched = 0
     for number, old in enumerate(leaving, 1):
+        beside = tuple(each for others in leaving[number - 1 :] for each in others) if first else ()
         last = number == len(leaving)
         wanted = len(old) + (goal - len(members) if last else 0)
         new = tuple(f"new-{at}" for at in range(launched + 1, launched + wanted + 1))
         launched += wanted
-        came = _come(number, len(leaving), new, old, _target(target, number), rules, beside=first)
+        came = _come(number, len(leaving), new, old, _target(target, number), rules, beside)
         went = _go(number, old, last=last and first)
         steps += [*came, *went] if first else [*went, *came]
         if rules.enabled and rules.kind == "Time" and rules.pause and not last:
@@ -87,10 +88,11 @@ def _target(target: Target, number: int) -> Target:
 
 
 def _come(
-    number: int, of: int, new: Slots, old: Slots, target: Target, rules: UpdateRules, *, beside: bool
+    number: int, of: int, new: Slots, old: Slots, target: Target, rules: UpdateRules, beside: Slots
 ) -> list[AnyStep]:
+    """`beside`: all that are to leave sooner or later, so that each server of theirs may take a second one."""
     words = f"Batch {number} of {of}: launch {count(new)} to replace {', '.join(old)}"
-    steps: list[AnyStep] = [Launch(key=f"launch-{number}", slots=new, beside=old if beside else (), words=words)]
+    steps: list[AnyStep] = [Launch(key=f"launch-{number}", slots=new, beside=beside, words=words)]
     steps += [_numbered(step, number) for step in arrive(new, target)]
     for step in batch(number, of, new, target):
         healthy = isinstance(step, Gate) and rules.enabled and rules.kind == "Health"

@@ -18,7 +18,8 @@ SHOWN = 4
 def with_smoke(plan: Plan, tests: Sequence[str]) -> Plan:
     """The plan with these tests (in words), if it starts anything.
 
-    The balancer is asked after the last batch and before the old release is stopped: so long the way back is short.
+    The balancer is asked after the last batch and before the old release is stopped or an instance retires: so long
+    the way back is short.
     """
     started = [step for step in plan.steps if isinstance(step, Activate)]
     if not tests or not started:

@@ -19,7 +19,7 @@ from beanpole.operations.steps.smoke import limit, smoke_instance
 from beanpole.operations.steps.turn import take_turn
 from beanpole.options.smoke import tests_of
 from beanpole.platforms.procfile import WEB
-from beanpole.policies.plan import Gate
+from beanpole.policies.plan import Activate, Gate
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
 
@@ -54,7 +54,8 @@ async def activate(work: Work) -> dict[str, Any]:
     await smoke_instance(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
     where = (work.instance, digest, started["address"], started["port"])
-    endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")))
+    weight = 0 if isinstance(work.step, Activate) and work.step.waits else 1
+    endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")), weight)
     with work.writing() as db:
         instances.put_endpoint(db, endpoint)
     await work.parts.edge.apply(work.instance)
