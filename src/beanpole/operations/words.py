@@ -43,9 +43,12 @@ def begin_events(
             return [(f"Immutable deployment policy enabled. {words}", "INFO")]
         case Launch() if plan.policy == immutable.NAME:
             return [("Test instance passed health checks. Launching remaining new instances.", "INFO")]
+        case Launch() if plan.policy == REPLACEMENT:
+            return [(f"{step.words}.", "INFO")]
+        case Fetch() | Terminate() if plan.policy == REPLACEMENT:
+            return []  # said for each batch by its launch, and for each instance that is removed
         case Launch():
-            replacing = [(f"{step.words}.", "INFO")] if plan.policy == REPLACEMENT else []
-            return [*replacing, ("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
+            return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
         case Activate(batch=batch) if plan.policy == RESTART:
             how = "Stopping and starting" if step.stop_first else "Starting"
             return [(f"Batch {batch}: {how} the application anew on instance(s) {names}.", "INFO")]
