@@ -72,7 +72,7 @@ def test_instances_are_replaced_in_batches_and_nobody_notices(site: Site) -> Non
     assert site.ended(request_id=asked)["Outcome"] == "succeeded"
     assert instances(site) == now, "what processes notice is deployed where they run"
     told = site.events(RequestId=asked)
-    assert "GREETING changes: the instances that run get the new configuration." in told
+    assert "GREETING changes: every instance gets the new configuration." in told
     asked = change(site, (LAUNCH, "EC2KeyName", "mine"), (ROLLING_UPDATE, "PauseTime", "PT1M"))
     ended = site.ended(request_id=asked)
     assert (ended["Outcome"], ended["Steps"]) == ("succeeded", [])

@@ -37,7 +37,7 @@ def test_settings_of_a_load_balanced_environment(site: Site, tmp_path: Path) -> 
         now = running(site)
         told = whole(site, folder.eb("setenv", "FROM=eb"), EnvironmentName="shop-dev")
         assert told[-1] == UPDATED
-        assert "FROM changes: the instances that run get the new configuration." in told
+        assert "FROM changes: every instance gets the new configuration." in told
         assert running(site) == now
         for number in (3, 1):
             told = whole(site, folder.eb("scale", str(number)), EnvironmentName="shop-dev")

@@ -288,7 +288,7 @@ def _first_words(environment: Environment, wanted: Update, decision: Decision) -
     if decision.composed is not None:
         words += [(warning, "WARN") for warning in decision.composed.warnings]
     if decision.needed.need == "deployment" and decision.needed.causes:
-        words.append((f"{decision.needed.words()}: the instances that run get the new configuration.", "INFO"))
+        words.append((f"{decision.needed.words()}: every instance gets the new configuration.", "INFO"))
     if decision.composed is not None and not decision.plan.steps:
         words.append(("Bundle and settings equal what is running: no instance is touched.", "INFO"))
     return words
