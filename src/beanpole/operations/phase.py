@@ -121,15 +121,15 @@ class Phase:
             result = await self._handled(work)
         except StepFailed as failure:
             board.put(held.id, step.key, slot, Progress("failed", failure.blame.cause))
+            if isinstance(step, Retire):
+                await self._retire_later(work, failure)
+                return
             if self._name == "return" or self._may_go_on_without(step, slot, failure):
                 await self._leave_behind(work, step, slot, failure)
                 return
             if isinstance(step, Preflight):
                 # The others are looked at all the same: who has to make room wants to know where.
                 self._refused[slot] = failure
-                return
-            if isinstance(step, Retire):
-                await self._retire_later(work, failure)
                 return
             if not isinstance(step, Drain):
                 raise
