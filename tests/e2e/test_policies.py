@@ -31,7 +31,7 @@ SETTINGS = (
 LOAD = {"path": "/version", "rate": 100.0, "idle": 5}
 
 ANSWERS = '        if request.path == "/version":\n'
-FAILS = ANSWERS + '            return 500, {"version": VERSION, "error": "this release is broken"}\n'
+FAILS = ANSWERS + '            return 503, {"version": VERSION, "error": "this release is broken"}\n'
 """The line of the probe below which `/version` is answered, and what makes a release of it that is bad only there."""
 
 
@@ -125,6 +125,7 @@ def test_a_split_is_exact_testers_choose_and_a_promotion_ends_it(shop: Site) -> 
     environment = shop.environment()
     assert (environment["Status"], environment["AbortableOperationInProgress"]) == ("Updating", True)
     found = asked(shop, 2000)
+    print("split", found)
     # 200 are expected. Each of Envoy's workers keeps a round of its own, so that a connection sees every tenth exactly.
     assert 150 <= found["v2"] <= 250, found
     assert asked(shop, 20, **{"X-Beanpole-Canary": "1"}) == {"v2": 20}

@@ -6,6 +6,9 @@ instances of a group share alike whatever the split is.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+
 from .lint import WEIGHT_LIMIT
 
 
@@ -21,11 +24,15 @@ def weights(new: int, others: int, percent: int) -> tuple[int, int]:
         return 0, 1
     if percent >= 100:
         return 1, 0
-    # Both together within the limit: a new and an old instance on one server are one endpoint in front.
-    return min(
-        ((mine, theirs) for mine in range(1, WEIGHT_LIMIT) for theirs in range(1, WEIGHT_LIMIT - mine + 1)),
-        key=lambda pair: (abs(_share(new, others, *pair) - percent / 100), sum(pair)),
-    )
+    wanted = percent * others / ((100 - percent) * new)  # what a new one gets for each part of another one
+    return min(_pairs(wanted), key=lambda pair: (abs(_share(new, others, *pair) - percent / 100), sum(pair)))
+
+
+def _pairs(wanted: float) -> Iterator[tuple[int, int]]:
+    """Weights near that proportion, together within the limit: on one server, the two are one endpoint in front."""
+    for theirs in range(1, WEIGHT_LIMIT):
+        for mine in (math.floor(theirs * wanted), math.ceil(theirs * wanted)):
+            yield min(max(mine, 1), WEIGHT_LIMIT - theirs), theirs
 
 
 def _share(new: int, others: int, mine: int, theirs: int) -> float:

@@ -94,7 +94,7 @@ class Closing:
                 say("Restarted application server on all ec2 instances.")
                 say(RESTARTED)
             elif held.origin == "user":
-                if _version_changed(db, held) and plans.decode(held.plan).steps:
+                if _version_changed(db, held) and _steps(held):
                     say("New application version was deployed to running EC2 instances.")
                 say(SUCCEEDED)
             else:

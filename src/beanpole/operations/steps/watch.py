@@ -15,6 +15,7 @@ import msgspec
 from beanpole.balancer import pool as pools
 from beanpole.fleet.agent_client import AgentError
 from beanpole.fleet.detached import AgentWillNotStart
+from beanpole.operations.health_check import forgives
 from beanpole.operations.steps.shift import CANARY, concerned
 from beanpole.policies.canary import Arm, Terms, arm_of, judge
 from beanpole.policies.plan import Watch
@@ -141,7 +142,7 @@ async def _count(work: Work, chosen: set[str], evidence: Evidence) -> None:
 
 async def _refuse_unwell(work: Work, chosen: set[str], evidence: Evidence) -> None:
     """Raises StepFailed for a chosen instance that has been unhealthy for too long."""
-    if work.settings.boolean("aws:elasticbeanstalk:command", "IgnoreHealthCheck"):
+    if forgives(work.settings):
         return
     try:
         view = (await work.parts.edge.view()).get(work.environment.id, {})
