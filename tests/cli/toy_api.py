@@ -193,6 +193,7 @@ class Toy:
             "CreateEnvironment": self._create,
             "UpdateEnvironment": self._update,
             "TerminateEnvironment": lambda call: self.begin(call, call.params["EnvironmentName"], "terminate", None),
+            "RestartAppServer": self._restart,
             "AbortEnvironmentUpdate": self._abort,
             "DescribeEvents": self._describe_events,
             "DescribeEnvironmentHealth": self._health,
@@ -274,6 +275,9 @@ class Toy:
             if each["OptionName"] == "Nonsense":
                 raise AwsError("ConfigurationValidationException", "Configuration validation exception: Nonsense.")
         return self.begin(call, call.params["EnvironmentName"], "update", call.params.get("VersionLabel"))
+
+    def _restart(self, call: Call) -> None:
+        self.begin(call, call.params["EnvironmentName"], "restart", None)
 
     def _abort(self, call: Call) -> None:
         self._refuse()

@@ -26,7 +26,6 @@ NOT_BUILT = {
     "DescribeEnvironmentManagedActions",
     "DisassociateEnvironmentOperationsRole",
     "RebuildEnvironment",
-    "RestartAppServer",
     "SwapEnvironmentCNAMEs",
     "UpdateApplicationResourceLifecycle",
     "UpdateConfigurationTemplate",
@@ -104,6 +103,10 @@ def test_every_operation_that_is_built_serves_boto3(site: Site) -> None:
     site.ended(request_id=update["ResponseMetadata"]["RequestId"])
     told = eb.call("DescribeEvents", RequestId=update["ResponseMetadata"]["RequestId"])["Events"]
     assert told[0]["Message"] == "Environment update completed successfully."
+    restarted = eb.call("RestartAppServer", **name)["ResponseMetadata"]["RequestId"]
+    assert site.ended(request_id=restarted)["Outcome"] == "succeeded"
+    told = eb.call("DescribeEvents", RequestId=restarted)["Events"]
+    assert told[0]["Message"] == "restartAppServer completed successfully."
     refused(eb, "AbortEnvironmentUpdate", "InvalidParameterValue", **name)
     ending = eb.call("TerminateEnvironment", **name)
     assert ending["Status"] == "Terminating"

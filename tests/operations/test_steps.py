@@ -13,7 +13,7 @@ from beanpole.operations.steps import HANDLERS
 from beanpole.operations.steps.leave import DRAIN_DELAY
 from beanpole.operations.work import Work
 from beanpole.options.precedence import Context, resolve
-from beanpole.policies.plan import Fetch
+from beanpole.policies.plan import Fetch, Gate
 from beanpole.store import environments, instances
 from beanpole.store.operations import Operation
 
@@ -132,3 +132,19 @@ def test_another_platform_is_the_environments_once_its_release_has_passed(
     done = with_memory(site, monkeypatch, 0 if fails else None)
     assert done.outcome == ("failed" if fails else "succeeded")
     assert site.environment().platform == platform
+
+
+def test_a_batch_has_the_time_that_rolling_updates_give_it(site: EngineSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: set[float] = set()
+    job = site.fleet.job
+
+    async def noting(instance: str, key: str, kind: str, arguments: dict[str, Any], **more: Any) -> dict[str, Any]:
+        deadlines.add(arguments["deadline"])
+        return await job(instance, key, kind, arguments, **more)
+
+    monkeypatch.setattr(site.fleet, "job", noting)
+    for instance in FLEET:
+        site.serve(instance, NEW)
+    gate = Gate(key="gate-1", slots=FLEET, batch=1, within=1800.0, words="Check")
+    assert site.carry_out(site.submit(gate)).outcome == "succeeded"
+    assert deadlines == {1800.0}

@@ -22,6 +22,7 @@ HEALTH = "aws:elasticbeanstalk:healthreporting:system"
 LAUNCH = "aws:autoscaling:launchconfiguration"
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 PROPERTIES = "aws:elasticbeanstalk:application:environment"
+GROUP = "aws:autoscaling:asg"
 ROLLING = "aws:autoscaling:updatepolicy:rollingupdate"
 SCHEDULED = "aws:autoscaling:scheduledaction"
 TRIGGER = "aws:autoscaling:trigger"
@@ -188,16 +189,40 @@ def test_another_tiers_option_only_warns() -> None:
     assert problems(("aws:elasticbeanstalk:sqsd", "HttpPath", "/jobs"), context=Context(tier="Worker")) == []
 
 
-@pytest.mark.parametrize("policy", ["RollingWithAdditionalBatch", "Immutable", "TrafficSplitting"])
-def test_policies_to_come_are_refused_and_the_two_that_work_named(policy: str) -> None:
-    found = messages((COMMAND, "DeploymentPolicy", policy), (ENVIRONMENT, "LoadBalancerType", "application"))
-    reason = "Beanpole does not carry out this policy yet. Use AllAtOnce or Rolling."
-    assert found == [frame(COMMAND, "DeploymentPolicy", policy, reason)]
-
-
-@pytest.mark.parametrize("policy", ["AllAtOnce", "Rolling", "rolling"])
+@pytest.mark.parametrize("policy", ["AllAtOnce", "Rolling", "rolling", "RollingWithAdditionalBatch", "Immutable"])
 def test_policies_that_work(policy: str) -> None:
     assert messages((COMMAND, "DeploymentPolicy", policy)) == []
+
+
+SPLITTING = (
+    (COMMAND, "DeploymentPolicy", "TrafficSplitting"),
+    (ENVIRONMENT, "LoadBalancerType", "application"),
+    (HEALTH, "SystemType", "enhanced"),
+)
+
+
+def test_traffic_splitting_with_all_that_it_needs() -> None:
+    assert messages(*SPLITTING) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "tier", "reason"),
+    [
+        ((ENVIRONMENT, "EnvironmentType", "SingleInstance"), "WebServer", "only with Application Load Balancers"),
+        ((ENVIRONMENT, "LoadBalancerType", "network"), "WebServer", "only with Application Load Balancers"),
+        ((HEALTH, "SystemType", "basic"), "WebServer", "require enhanced SystemType"),
+        ((COMMAND, "Timeout", "600"), "Worker", "only with Application Load Balancers"),
+    ],
+)
+def test_traffic_splitting_where_it_cannot_be(change: tuple[str, str, str], tier: str, reason: str) -> None:
+    (found,) = messages(*SPLITTING, change, context=Context(tier=tier))
+    assert reason in found
+
+
+def test_what_makes_a_splitting_impossible_later_is_refused_as_well() -> None:
+    single = (ENVIRONMENT, "EnvironmentType", "SingleInstance")
+    (found,) = messages(single, stored=SPLITTING)
+    assert "only with Application Load Balancers" in found
 
 
 def test_traffic_splitting_without_application_load_balancer() -> None:
@@ -219,6 +244,33 @@ def test_instances_in_service_below_the_maximum() -> None:
     found = messages((ROLLING, "RollingUpdateEnabled", "true"), (ROLLING, "MinInstancesInService", "4"))
     reason = "Value should be less than the maximum instance count for the Autoscaling group"
     assert found == [frame(ROLLING, "MinInstancesInService", "4", reason)]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ((GROUP, "MaxSize", "2"), (ROLLING, "MinInstancesInService", "2")),
+        ((ROLLING, "RollingUpdateEnabled", "true"), (ROLLING, "MinInstancesInService", "4")),
+        ((GROUP, "MaxSize", "2"), (ROLLING, "MinInstancesInService", "3")),
+    ],
+)
+def test_instances_in_service_are_held_against_what_is_in_force(
+    given: tuple[str, str, str], stored: tuple[str, str, str]
+) -> None:
+    """Whichever of them the call gives. That the minimum is set turns rolling updates on."""
+    reason = "Value should be less than the maximum instance count for the Autoscaling group"
+    assert messages(given, stored=(stored,)) == [frame(*stored, reason)]
+    off = (ROLLING, "RollingUpdateEnabled", "false")
+    assert given == (ROLLING, "RollingUpdateEnabled", "true") or messages(given, stored=(stored, off)) == []
+
+
+def test_an_environment_with_rolling_updates_does_not_become_a_single_instance() -> None:
+    single, rolling = (ENVIRONMENT, "EnvironmentType", "SingleInstance"), (ROLLING, "RollingUpdateEnabled", "true")
+    reason = "You can't enable rolling updates for a single-instance environment"
+    assert messages(single, stored=(rolling,)) == [frame(ROLLING, "RollingUpdateEnabled", "true", reason)]
+    assert messages(single, (ROLLING, "RollingUpdateEnabled", "false"), stored=(rolling,)) == []
+    assert messages(single, stored=((ROLLING, "MaxBatchSize", "1"),)) == [], "nobody asked for them there"
+    assert messages((ENVIRONMENT, "EnvironmentType", "LoadBalanced"), stored=(single,)) == []
 
 
 def test_scheduled_actions_need_a_name_and_a_cron_expression() -> None:

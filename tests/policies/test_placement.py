@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beanpole.policies.placement import INSTANCE_MEMORY, Host, NoPlace, labels_of, place
+from beanpole.policies.placement import INSTANCE_MEMORY, Host, NoPlace, labels_of, place, room
 
 pytestmark = pytest.mark.pure
 
@@ -41,6 +41,13 @@ def test_one_instance_of_an_environment_on_a_host_and_all_labels_and_only_ready_
         host("fits", "big", "gpu", "other"),
     ]
     assert names(hosts, 1, ("gpu", "big")) == ["fits"]
+
+
+def test_there_is_room_for_a_second_one_beside_one_that_leaves_and_never_for_a_third() -> None:
+    free, one, two = host("free"), host("one", there=("e-1", "e-2")), host("two", there=("e-1", "e-1"))
+    assert room([free, one, two], "e-1", ()) == 2
+    assert room([host("full", memory=INSTANCE_MEMORY - 1), host("joins", ready=False)], "e-1", ()) == 0
+    assert room([free, host("fits", "gpu")], "e-1", ("gpu",)) == 1
 
 
 def test_memory_that_nobody_counted_is_no_reason() -> None:

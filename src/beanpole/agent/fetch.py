@@ -1,4 +1,4 @@
-"""The jobs `fetch` and `prepare`: a release's files arrive; then it is told what it shall run.
+"""The jobs `fetch`, `again` and `prepare`: a release's files arrive, or are here; then it is told what it shall run.
 
 A release appears whole or not at all. Its files are made anew when commands of an earlier attempt worked on them: each
 attempt begins from the bundle as it was uploaded.
@@ -41,6 +41,16 @@ async def fetch(instance: Instance, job: Job) -> Dict[str, Any]:
         finally:
             await asyncio.to_thread(remove_tree, staging)
     return {"files": len(manifest.files), "bytes": sum(size for *_, size in manifest.files)}
+
+
+async def again(instance: Instance, job: Job) -> Dict[str, Any]:
+    """Argument release, a further turn of one that ran here. Result: `of`, under which it is here, null when it is not.
+
+    Nothing is copied and no command runs: it can be started as it stands, beside itself.
+    """
+    digest = Arguments("again", job.arguments).text("release")
+    async with instance.fetching:
+        return {"of": await asyncio.to_thread(instance.releases.again, digest)}
 
 
 async def prepare(instance: Instance, job: Job) -> Dict[str, Any]:

@@ -1,6 +1,7 @@
 """The releases of one instance as folders: releases/DIGEST/{app,release.json}, and `current`, the boot target.
 
 A folder appears under its digest only when all of it is there. `release.json` holds environment properties: 0600.
+DIGEST.2 is the same release started anew: a link to its folder, so that what the application wrote there stays.
 """
 
 from __future__ import annotations
@@ -64,7 +65,12 @@ class Releases:
         return self.root / digest
 
     def app(self, digest: str) -> Path:
-        return self.folder(digest) / "app"
+        return self.folder(self.origin(digest)) / "app"
+
+    def origin(self, digest: str) -> str:
+        """The name under which the files of that release lie."""
+        folder = self.folder(digest)
+        return folder.readlink().name if folder.is_symlink() else digest
 
     def find(self, digest: str) -> Optional[Release]:
         value = durable.read_json(self.folder(digest) / "release.json")
@@ -72,7 +78,7 @@ class Releases:
             return None
         for pairs in ("processes", "static"):  # the latter is not in what earlier agents wrote
             value[pairs] = tuple((one, other) for one, other in value.get(pairs, ()))
-        return Release(**value)
+        return Release(**{**value, "digest": digest})
 
     def get(self, digest: str, stage: str) -> Release:
         """JobFailure when the release is not here."""
@@ -108,9 +114,24 @@ class Releases:
         durable.sync_all(self.folder(digest))
         durable.link(self._current, f"releases/{digest}")
 
+    def again(self, digest: str) -> Optional[str]:
+        """Gives that name to a release that was committed here in another turn, and answers which; None: none was."""
+        known = self.find(digest)
+        if known is not None and known.durable:
+            return digest
+        alike = [name for name in self.all() if _base(name) == _base(digest) and self.get(name, "again").durable]
+        if not alike or known is not None:
+            return None
+        found = next((name for name in alike if name == self.current), alike[-1])
+        durable.link(self.folder(digest), self.origin(found))
+        return found
+
     def remove(self, digest: str) -> None:
         """Removes a release; at no moment is there half of it under its name."""
         folder = self.folder(digest)
+        if folder.is_symlink():
+            folder.unlink()
+            return
         gone = self.root / f"{STAGING}gone-{digest}"
         if folder.exists():
             folder.rename(gone)
@@ -120,6 +141,11 @@ class Releases:
         """Removes what jobs of an earlier agent left half done."""
         for path in self.root.glob(f"{STAGING}*"):
             remove_tree(path)
+
+
+def _base(digest: str) -> str:
+    """What a release is, whichever turn of it."""
+    return digest.partition(".")[0]
 
 
 def remove_tree(folder: Path) -> None:

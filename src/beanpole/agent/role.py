@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Optional
 
 from .activation import start
 from .events import EventLog
-from .fetch import fetch, prepare
+from .fetch import again, fetch, prepare
 from .fulldisk import REMEDY
 from .gate import gate
 from .http import HttpError, Request, Response, Routes
@@ -28,6 +28,7 @@ from .switch import commit, stop, switch
 KINDS = {
     "preflight": preflight,
     "fetch": fetch,
+    "again": again,
     "layer": layer,
     "run": run,
     "prepare": prepare,

@@ -67,7 +67,8 @@ async def commit(instance: Instance, job: Job) -> Dict[str, Any]:
     await instance.supervisor.boot(digest)
     kept = {digest, *(arguments.texts_or_none("keep") or [])}
     kept.update(entry.release for entry in instance.supervisor.running())
-    removed = [other for other in instance.releases.all() if other not in kept]
+    kept.update([instance.releases.origin(name) for name in kept])  # a further turn lies in the folder of the first
+    removed = [other for other in reversed(instance.releases.all()) if other not in kept]
     for other in removed:
         await asyncio.to_thread(instance.releases.remove, other)
         await instance.supervisor.forget(other)

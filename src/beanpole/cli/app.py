@@ -21,7 +21,9 @@ from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
 from beanpole.cli.parameters import JsonOption
+from beanpole.cli.promote import promote
 from beanpole.cli.releases import releases
+from beanpole.cli.restart import restart
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
 from beanpole.cli.ssh import eb_ssh, ssh
@@ -36,7 +38,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "status": status,
     "deploy": deploy,
     "rollback": rollback,
+    "restart": restart,
     "abort": abort,
+    "promote": promote,
     "scale": scale,
     "list": list_environments,
     "releases": releases,

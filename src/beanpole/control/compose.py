@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -78,6 +78,14 @@ def recompose(
     settings.refuse(validate(control.registry, settings.CONTEXT, changes, in_force, previous=release.settings))
     content = msgspec.structs.replace(release.content, settings=tuple(in_force.rows()))
     return Composed(release.version_label, content, in_force)
+
+
+def as_it_runs(composed: Composed, current: Brought | None) -> Composed:
+    """The same, in the turn that runs: what is no other release is not started once more."""
+    if current is None:
+        return composed
+    content = msgspec.structs.replace(composed.content, turn=current.content.turn)
+    return replace(composed, content=content) if content.digest() == current.digest else composed
 
 
 def in_force_with(control: Control, release: Brought, stored: Mapping[OptionKey, str]) -> Settings:

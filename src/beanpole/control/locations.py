@@ -8,18 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from beanpole.control import errors
+from beanpole.fleet.machine import memory_available
 from beanpole.operations import placing
 from beanpole.operations.placing import LOCAL, LOCATION, SSH
+from beanpole.policies import placement
 from beanpole.policies.placement import NoPlace
 from beanpole.store import facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy as sa
 
     from beanpole.control.context import Control
     from beanpole.options.settings import Settings
+    from beanpole.policies.plan import Launch
 
 Location = Literal["local", "ssh"]
+
+UNKNOWN = 1000
+"""Instances for which there is room on a machine that does not say how much memory it has."""
 
 _DEFAULT = "location"
 """The fact's name."""
@@ -59,6 +67,15 @@ def refuse_move(name: str, now: str, settings: Settings) -> None:
         )
 
 
+def room(db: sa.Connection, environment_id: str, settings: Settings) -> int:
+    """How many instances more than now the environment can have for a while."""
+    if settings.text(*LOCATION) == SSH:
+        labels = placement.labels_of(settings.text(placing.FLEET, "Labels"))
+        return placement.room(placing.known(db), environment_id, labels)
+    available = memory_available()
+    return UNKNOWN if available is None else max(available // placement.INSTANCE_MEMORY, 0)
+
+
 def refuse_crowd(db: sa.Connection, environment_id: str, settings: Settings, goal: int) -> None:
     """Raises the API's error when the servers cannot take `goal` instances of the environment, '' for a new one."""
     if settings.text(*LOCATION) != SSH:
@@ -68,5 +85,16 @@ def refuse_crowd(db: sa.Connection, environment_id: str, settings: Settings, goa
         return
     try:
         placing.place(db, environment_id, settings, goal - there, goal)
+    except NoPlace as none:
+        raise errors.invalid(f"{none.cause} {none.remedy}") from none
+
+
+def refuse_narrow(db: sa.Connection, environment_id: str, settings: Settings, launches: Sequence[Launch]) -> None:
+    """Raises the API's error when the servers cannot take the instances of these steps beside the present ones."""
+    if settings.text(*LOCATION) != SSH:
+        return
+    number = sum(len(step.slots) for step in launches)
+    try:
+        placing.place(db, environment_id, settings, number, number, launches[0].beside)
     except NoPlace as none:
         raise errors.invalid(f"{none.cause} {none.remedy}") from none

@@ -147,7 +147,7 @@ def _last(
     for release in environments.releases(db, environment.id):
         if release.number >= current.number or release.passed_at is None:
             continue
-        if release.digest != current.digest:
+        if environments.without_turn(release.digest) != environments.without_turn(current.digest):
             return release.number
         former = brought(db, control.registry, environment.id, release.number)
         if former is not None and health_check(former.settings) != health_check(current.settings):

@@ -13,7 +13,7 @@ from beanpole.operations.steps.leave import DRAIN_DELAY
 from beanpole.operations.steps.smoke import limit
 from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Activate, Register
+from beanpole.policies.plan import Activate, Gate, Leave, Pause, Register, Shift, Watch
 from beanpole.store import environments, events, operations
 from beanpole.store.events import Said, Subject
 from beanpole.store.operations import Busy, Draft
@@ -116,7 +116,11 @@ def deadline(plan: Plan, settings: Settings, before: Settings | None = None) -> 
     gate = start + int(settings.integer(ours, "GateChecks") * settings.seconds(ours, "GateInterval"))
     batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
     batch = command + 2 * start + gate + smoke + 2 * grace + FINISH
-    return ARRIVAL + command + batches * batch + smoke + max(end_of(settings), end_of(before or settings))
+    waits = sum(step.seconds for step in plan.steps if isinstance(step, Pause | Watch))
+    gates = sum(step.within for step in plan.steps if isinstance(step, Gate))
+    ends = 1 + sum(isinstance(step, Shift | Leave) for step in plan.steps)
+    end = max(end_of(settings), end_of(before or settings))
+    return ARRIVAL + command + batches * batch + smoke + int(waits + gates) + ends * end
 
 
 def end_of(settings: Settings) -> int:

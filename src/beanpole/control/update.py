@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.control import compose, errors, locations, settings, submit
+from beanpole.control import compose, errors, locations, replacement, settings, submit
 from beanpole.control.context import By, Control, the_environment
 from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members
 from beanpole.operations.placing import location_of
+from beanpole.options.settings import ENVIRONMENT
 from beanpole.options.smoke import tests_of
-from beanpole.policies import all_at_once, capacity, rolling
+from beanpole.policies import (
+    all_at_once,
+    capacity,
+    immutable,
+    rolling,
+    rolling_with_additional_batch,
+    traffic_splitting,
+)
 from beanpole.policies.change import Member, Rules, Target
-from beanpole.policies.plan import AnyStep, Plan, Register
+from beanpole.policies.deployment import on_new
+from beanpole.policies.plan import AnyStep, Launch, Plan, Register
+from beanpole.policies.severity import NOTHING, Severity, severity
 from beanpole.policies.smoke import through_balancer, with_smoke
 from beanpole.store import applications, environments
 
@@ -35,6 +45,10 @@ DECISIONS = 5
 """How often an update is decided on anew because something else changed the environment while it was decided on."""
 
 POLICIES = {"AllAtOnce": all_at_once.plan, "Rolling": rolling.plan}
+"""On the instances that there are."""
+
+REPLACING = {module.NAME: module.plan for module in (rolling_with_additional_batch, immutable, traffic_splitting)}
+"""With new instances."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,7 @@ class Decision:
     """None where there is nothing to deploy: no version was ever there, none is given."""
     plan: Plan
     desired: int
+    needed: Severity = NOTHING
 
 
 def update(control: Control, by: By, wanted: Update, *, name: str | None, id_: str | None) -> Environment:
@@ -110,26 +125,47 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
         composed = compose.recompose(control, current, stored, wanted.changes)
     else:
         return Decision(basis, None, Plan(policy="AllAtOnce", steps=()), environment.desired)
+    composed = compose.as_it_runs(composed, current)
     locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
-    if desired > len(basis.fleet):
-        with control.database.read() as db:
+    deploys = current is None or current.digest != composed.content.digest()
+    needed = severity(control.registry, before, composed.settings, deploys=deploys)
+    with control.database.read() as db:
+        room = locations.room(db, environment.id, composed.settings)
+        made = plan(composed, current, basis.fleet, desired, needed, room)
+        beside = [step for step in made.steps if isinstance(step, Launch) and step.beside]
+        if beside and made.policy != replacement.POLICY:
+            locations.refuse_narrow(db, environment.id, composed.settings, beside)
+        elif desired > len(basis.fleet):
             locations.refuse_crowd(db, environment.id, composed.settings, desired)
-    return Decision(basis, composed, plan(composed, current, basis.fleet, desired), desired)
+    return Decision(basis, composed, made, desired, needed)
 
 
-def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
-    """Fewer instances first, then the release on those that stay, then more instances, which come with the release."""
+def plan(
+    composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int, needed: Severity, room: int
+) -> Plan:
+    """Fewer instances first, then the release on those that stay, then more instances, which come with the release.
+
+    A policy with new instances makes as many of them as there are to be. It is for another release than the one that
+    passed last: where instances have lost that one, it is brought to them. Where settings need other instances, the
+    release comes with these, by the settings of rolling updates.
+    """
     deployed = current is None or current.version_label != composed.version_label
     goal = target_of(composed, once=deployed)
+    rules = rules_of(composed.settings)
+    tests = [test.words for test in tests_of(composed.settings)]
+    if fleet and desired and needed.need == "replacement":
+        return with_smoke(replacement.plan(composed.settings, fleet, goal, desired, needed, room), tests)
+    replacing = REPLACING.get(rules.policy)
+    if replacing and fleet and desired and current is not None and current.digest != goal.digest:
+        return with_smoke(replacing(fleet, goal, rules, desired), tests)
     surplus = max(len(fleet) - desired, 0)
     steps: list[AnyStep] = capacity.shrink(fleet, surplus) if surplus else []
     leaving = {slot for step in steps for slot in step.slots}
     staying = tuple(member for member in fleet if member.id not in leaving)
-    rules = rules_of(composed.settings)
     change = Plan(policy=rules.policy, steps=())
     if any(member.digest != goal.digest for member in staying):
-        change = POLICIES[rules.policy](staying, goal, rules)
+        change = POLICIES.get(rules.policy, all_at_once.plan)(staying, goal, rules)
         steps += change.steps
     elif staying and current is not None and health_check(current.settings) != health_check(composed.settings):
         ids = tuple(member.id for member in staying)
@@ -157,14 +193,20 @@ def target_of(composed: Composed, *, once: bool) -> Target:
 
 
 def joining(goal: Target, *, once: bool) -> Target:
-    """The target for new instances: nothing runs there that would have to stop first."""
-    return msgspec.structs.replace(goal, once=goal.once and once, stop_first=None)
+    """The target for more instances."""
+    return msgspec.structs.replace(on_new(goal), once=goal.once and once)
 
 
 def rules_of(in_force: Settings) -> Rules:
-    command = "aws:elasticbeanstalk:command"
+    command, splitting = "aws:elasticbeanstalk:command", "aws:elasticbeanstalk:trafficsplitting"
+    policy = in_force.text(command, "DeploymentPolicy")
+    if policy.startswith("Rolling") and in_force.text(ENVIRONMENT, "EnvironmentType") == "SingleInstance":
+        policy = "AllAtOnce"
+    seconds = in_force.text("beanpole:canary", "EvaluationSeconds")
     return Rules(
-        policy=in_force.text(command, "DeploymentPolicy"),
+        policy=policy,
+        percent=in_force.integer(splitting, "NewVersionPercent"),
+        evaluation=float(seconds) if seconds else in_force.integer(splitting, "EvaluationTime") * 60.0,
         batch_size=in_force.integer(command, "BatchSize"),
         batch_is_percentage=in_force.text(command, "BatchSizeType") == "Percentage",
     )
@@ -245,6 +287,8 @@ def _first_words(environment: Environment, wanted: Update, decision: Decision) -
         words.append((f"Updating environment {environment.name}'s configuration settings.", "INFO"))
     if decision.composed is not None:
         words += [(warning, "WARN") for warning in decision.composed.warnings]
+    if decision.needed.need == "deployment" and decision.needed.causes:
+        words.append((f"{decision.needed.words()}: every instance gets the new configuration.", "INFO"))
     if decision.composed is not None and not decision.plan.steps:
         words.append(("Bundle and settings equal what is running: no instance is touched.", "INFO"))
     return words

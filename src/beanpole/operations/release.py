@@ -15,7 +15,7 @@ from beanpole.options.setting import ENVIRONMENT_PROPERTIES
 from beanpole.options.static_files import DEFAULT, Folder, folders
 
 DIGEST_LENGTH = 16
-"""Hexadecimal digits; it names folders and appears in what people read."""
+"""Hexadecimal digits; it names folders and appears in what people read. A turn follows behind a dot."""
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -41,6 +41,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     fixed_port: int | None = None
     from_files: tuple[tuple[str, str, str, str], ...] = ()
     """Option settings that the bundle's own files make (namespace, name, resource, value)."""
+    turn: int = 0
+    """How often the same was started anew: what tells a restart's processes from those before them."""
     settings: tuple[tuple[str, str, str, str], ...]
     """All option settings in force (namespace, name, resource, value): stored ones, the bundle's files', defaults."""
 
@@ -66,7 +68,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
             # Left out where it is the platform's own: releases of earlier versions keep their digest.
             *((self.static,) if self.static != DEFAULT else ()),
         )
-        return hashlib.sha256(msgspec.json.encode(seen)).hexdigest()[:DIGEST_LENGTH]
+        same = hashlib.sha256(msgspec.json.encode(seen)).hexdigest()[:DIGEST_LENGTH]
+        return f"{same}.{self.turn}" if self.turn else same
 
 
 def commands_for(content: Content, *, leader: bool) -> list[dict[str, Any]]:

@@ -12,13 +12,15 @@ from beanpole.options.setting import ENVIRONMENT_PROPERTIES
 from beanpole.options.settings import ENVIRONMENT, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from beanpole.options.registry import Registry
     from beanpole.options.setting import Key, Setting
 
 GROUP = "aws:autoscaling:asg"
 ROLLING_UPDATE = "aws:autoscaling:updatepolicy:rollingupdate"
+_IMPLY_ROLLING_UPDATES = ("MaxBatchSize", "MinInstancesInService", "PauseTime")
+"""Who sets one of these wants rolling updates, unless they are turned off by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,18 @@ def resolve(
         for option in registry.of_own_name(namespace):
             values.setdefault((namespace, option.name, ""), option.default)
     values.update(chosen)
-    _derive(values)
+    _derive(values, chosen)
     return Settings(registry, values, frozenset(chosen))
 
 
-def _derive(values: dict[Key, str | None]) -> None:
+def _derive(values: dict[Key, str | None], chosen: Mapping[Key, str]) -> None:
     """Values that follow from others: they have no fixed default."""
-    if values[ENVIRONMENT, "EnvironmentType", ""] == "SingleInstance":
+    single = values[ENVIRONMENT, "EnvironmentType", ""] == "SingleInstance"
+    if single:
         values[GROUP, "MinSize", ""] = values[GROUP, "MaxSize", ""] = "1"
+    implied = any(chosen.get((ROLLING_UPDATE, name, "")) for name in _IMPLY_ROLLING_UPDATES)
+    if implied and not single and (ROLLING_UPDATE, "RollingUpdateEnabled", "") not in chosen:
+        values[ROLLING_UPDATE, "RollingUpdateEnabled", ""] = "true"
     least, most = (values[GROUP, name, ""] or "" for name in ("MinSize", "MaxSize"))
     if least.isdecimal() and most.isdecimal():
         batch, in_service = (ROLLING_UPDATE, "MaxBatchSize", ""), (ROLLING_UPDATE, "MinInstancesInService", "")

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 PROPERTIES_LIMIT = 4096
 """Bytes of all `key=value` strings of the environment properties together."""
 
-BUILT_POLICIES = ("AllAtOnce", "Rolling")
-"""Values of DeploymentPolicy that we carry out; the others are refused until they are built."""
-
 COMMAND = "aws:elasticbeanstalk:command"
 PROCESS = "aws:elasticbeanstalk:environment:process:"
 SCHEDULED = "aws:autoscaling:scheduledaction"
@@ -72,7 +69,7 @@ def validate(
     given = list({setting.key: setting for setting in given}.values())
     problems = [problem for setting in given for problem in _alone(registry, context, setting, origin)]
     if not any(problem.severity == "error" for problem in problems):
-        problems += _Together(given, merged).problems()
+        problems += _Together(given, merged, context.tier).problems()
         if previous is not None:
             problems += _fixed(given, merged, previous)
     return sorted(problems, key=lambda problem: problem.severity)
@@ -171,6 +168,7 @@ class _Together:
 
     given: list[Setting]
     merged: Settings
+    tier: str
 
     def problems(self) -> Iterator[Problem]:
         yield from self._policy()
@@ -185,24 +183,37 @@ class _Together:
     def _given(self, namespace: str, *names: str) -> Iterator[Setting]:
         return (setting for setting in self.given if setting.namespace == namespace and setting.name in names)
 
+    def _of(self, namespace: str, name: str) -> Setting:
+        """With the value in force."""
+        return Setting(namespace, name, "", self.merged.text(namespace, name))
+
     def _number(self, namespace: str, name: str) -> float:
         """The value in force; one that is no number (of a file that is refused on its own) breaks no rule here."""
         text = self.merged.text(namespace, name)
         return int(text) if re.fullmatch(r"-?\d{1,19}", text, re.ASCII) else math.nan
 
     def _policy(self) -> Iterator[Problem]:
-        for setting in self._given(COMMAND, "DeploymentPolicy"):
-            policy = self.merged.text(COMMAND, "DeploymentPolicy")
-            if policy not in BUILT_POLICIES:
-                built = " or ".join(BUILT_POLICIES)
-                yield _invalid(setting, f"Beanpole does not carry out this policy yet. Use {built}.")
-            if policy == "TrafficSplitting" and self.merged.text(ENVIRONMENT, "LoadBalancerType") != "application":
-                words = "Traffic Splitting deployments are compatible only with Application Load Balancers"
-                yield _invalid(setting, words)
+        if self.merged.text(COMMAND, "DeploymentPolicy") == "TrafficSplitting":
+            yield from self._splitting()
         for setting in self._given(COMMAND, "BatchSize", "BatchSizeType"):
             percentage = self.merged.text(COMMAND, "BatchSizeType") == "Percentage"
             if percentage and self._number(COMMAND, "BatchSize") > 100:
                 yield _invalid(setting, "Value is greater than maximum allowed value: 100")
+
+    def _splitting(self) -> Iterator[Problem]:
+        """Said of whatever the call gives that makes it impossible, once."""
+        needed = (COMMAND, "DeploymentPolicy"), (ENVIRONMENT, "EnvironmentType"), (ENVIRONMENT, "LoadBalancerType")
+        given = [each for key in (*needed, (HEALTH, "SystemType")) for each in self._given(*key)]
+        if not given:
+            return
+        single = self.merged.text(ENVIRONMENT, "EnvironmentType") == "SingleInstance"
+        balanced = self.merged.text(ENVIRONMENT, "LoadBalancerType") == "application" and not single
+        if not balanced or self.tier != "WebServer":
+            yield _invalid(
+                given[0], "Traffic Splitting deployments are compatible only with Application Load Balancers"
+            )
+        elif self.merged.text(HEALTH, "SystemType") != "enhanced":
+            yield _invalid(given[0], "Traffic Splitting deployments require enhanced SystemType.")
 
     def _sizes(self) -> Iterator[Problem]:
         for setting in self._given(GROUP, "MinSize", "MaxSize"):
@@ -213,13 +224,13 @@ class _Together:
     def _rolling_update(self) -> Iterator[Problem]:
         enabled = self.merged.boolean(ROLLING_UPDATE, "RollingUpdateEnabled")
         single = self.merged.text(ENVIRONMENT, "EnvironmentType") == "SingleInstance"
-        for setting in self._given(ROLLING_UPDATE, "RollingUpdateEnabled"):
-            if enabled and single:
-                yield _invalid(setting, "You can't enable rolling updates for a single-instance environment")
-        for setting in self._given(ROLLING_UPDATE, "MinInstancesInService"):
-            if enabled and int(setting.value) >= self._number(GROUP, "MaxSize"):
-                words = "should be less than the maximum instance count for the Autoscaling group"
-                yield _invalid(setting, f"Value {words}")
+        asked = [
+            *self._given(ROLLING_UPDATE, "RollingUpdateEnabled", "MinInstancesInService"),
+            *self._given(GROUP, "MaxSize"),
+            *self._given(ENVIRONMENT, "EnvironmentType"),
+        ]
+        if asked and enabled:
+            yield from self._rolling_update_enabled(single=single)
         for setting in self._given(ROLLING_UPDATE, "PauseTime"):
             pause = duration(setting.value)
             # With its shape checked, what has no length in seconds has too many digits.
@@ -228,6 +239,15 @@ class _Together:
         for setting in self._given(ROLLING_UPDATE, "Timeout"):
             if not 5 * 60 <= (duration(setting.value) or 0) <= HOUR:
                 yield _invalid(setting, "Value should be between 5 minutes to an hour")
+
+    def _rolling_update_enabled(self, *, single: bool) -> Iterator[Problem]:
+        """Whichever option the call gives, the one that cannot stay as it is is named."""
+        if single:
+            words = "You can't enable rolling updates for a single-instance environment"
+            yield _invalid(self._of(ROLLING_UPDATE, "RollingUpdateEnabled"), words)
+        elif self._number(ROLLING_UPDATE, "MinInstancesInService") >= self._number(GROUP, "MaxSize"):
+            words = "Value should be less than the maximum instance count for the Autoscaling group"
+            yield _invalid(self._of(ROLLING_UPDATE, "MinInstancesInService"), words)
 
     def _processes(self) -> Iterator[Problem]:
         for setting in self.given:

@@ -231,10 +231,13 @@ class Watch:
         return self._return(scene.environment, release, verdict)
 
     def _return(self, environment: Environment, release: Brought, verdict: Verdict) -> bool:
-        """Not from a release that somebody returned to: going back and forth between two bad ones helps nobody."""
+        """Not from a release that somebody returned to: going back and forth between two bad ones helps nobody.
+
+        Nor from one that was only started anew: the release before is none that this one replaced.
+        """
         with self._control.database.read() as db:
             recent = operations.listed(db, environment_id=environment.id)
-        if any(each.kind == "rollback" and each.release == release.number for each in recent):
+        if any(each.kind in ("rollback", "restart") and each.release == release.number for each in recent):
             return False
         words = (
             f"Release {release.number} (version {release.version_label}) passed its checks and turned bad afterwards: "

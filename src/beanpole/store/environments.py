@@ -153,11 +153,22 @@ def update_release(db: sa.Connection, environment_id: str, number: int, **column
     db.execute(query.values(**columns))
 
 
+def without_turn(digest: str) -> str:
+    """What a release is, however often it was started anew."""
+    return digest.partition(".")[0]
+
+
 def kept_digests(db: sa.Connection, environment_id: str, count: int) -> list[str]:
-    """Digests of the newest `count` different releases that passed, newest first: what instances keep for a return."""
+    """Digests of the newest `count` different releases that passed, newest first: what instances keep for a return.
+
+    Of several turns of one release the newest.
+    """
     query = (
         sa.select(release.c.digest)
         .where(release.c.environment_id == environment_id, release.c.passed_at.is_not(None))
         .order_by(release.c.number.desc())
     )
-    return list(dict.fromkeys(db.execute(query).scalars()))[:count]
+    newest: dict[str, str] = {}
+    for digest in db.execute(query).scalars():
+        newest.setdefault(without_turn(digest), digest)
+    return list(newest.values())[:count]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from beanpole.fleet.agent_client import AgentRefused
 from beanpole.fleet.layers import LayerError
 from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.release import Process, commands_for
@@ -28,12 +29,17 @@ LONGER = 30.0
 LOOK_TIMEOUT = 20.0
 """Seconds for an instance to say which releases it has."""
 
+UNKNOWN_JOB = 400
+"""The status with which an agent refuses a kind of job that it does not have."""
+
 ENGINE_GRACE = 240
 """Seconds that Elastic Beanstalk adds to the command time-out of the option settings."""
 
 
 async def fetch(work: Work) -> dict[str, Any]:
     content = work.release.content
+    if content.turn and await _is_here(work):
+        return {"installed": 0}
     manifest = manifest_of(work)
     place = work.parts.fleet.place(work.instance)
     kind = place.kind(work.instance, content.python)
@@ -56,6 +62,16 @@ async def fetch(work: Work) -> dict[str, Any]:
     return {"installed": installed.get("installed", 0)}
 
 
+async def _is_here(work: Work) -> bool:
+    """Whether it ran here in another turn: then nothing has to come, and it may be started beside itself."""
+    try:
+        return (await work.job("again", {"release": work.release.digest}, LOOK_TIMEOUT))["of"] is not None
+    except AgentRefused as refusal:
+        if refusal.status != UNKNOWN_JOB:
+            raise
+        return False  # an agent of an earlier version, to which it is a release like any other
+
+
 async def once(work: Work) -> dict[str, Any]:
     commands = commands_for(work.release.content, leader=True)
     await work.job("run", run_arguments(work, "Once", commands), command_timeout(work) + LONGER, repeat=False)
@@ -63,9 +79,9 @@ async def once(work: Work) -> dict[str, Any]:
 
 
 async def prepare(work: Work) -> dict[str, Any]:
-    if work.operation.kind == "rollback" and await _is_kept(work):
-        return {"commands": []}
     content = work.release.content
+    if (work.operation.kind == "rollback" or content.turn) and await _is_kept(work):
+        return {"commands": []}
     commands = commands_for(content, leader=False)
     if commands:
         await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work) + LONGER)

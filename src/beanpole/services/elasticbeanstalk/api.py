@@ -52,6 +52,7 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "ListPlatformVersions": platforms.versions,
         "ListTagsForResource": Tags(control).list,
         "RequestEnvironmentInfo": info.request,
+        "RestartAppServer": environments.restart,
         "RetrieveEnvironmentInfo": info.retrieve,
         "TerminateEnvironment": environments.terminate,
         "UpdateApplication": applications.update,

@@ -1,4 +1,4 @@
-"""Operations on environments: create, describe, update, abort, terminate, and the names that they answer to."""
+"""Operations on environments: create, describe, update, restart, abort, terminate; the names that they answer to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
 from beanpole.control.context import By, Control, the_environment
+from beanpole.control.restart import restart
 from beanpole.control.update import Update
 from beanpole.options import saved
 from beanpole.options.document import DocumentError
@@ -102,6 +103,10 @@ class Environments:
     def abort(self, call: Call) -> None:
         params = call.params
         abort(self._control, _by(call), name=params.get("EnvironmentName"), id_=params.get("EnvironmentId"))
+
+    def restart(self, call: Call) -> None:
+        name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
+        restart(self._control, _by(call), name=name, id_=id_)
 
     def terminate(self, call: Call) -> dict[str, Any]:
         params = call.params
