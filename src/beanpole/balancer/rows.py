@@ -58,6 +58,9 @@ class Site:
     names: tuple[str, ...]
     seats: tuple[Seat, ...]
     hosts: frozenset[str] = frozenset()
+    also: tuple[str, ...] = ()
+    """Names that lead to it in a moment, or led a moment ago. Proxies of servers take requests by them: whoever is in
+    front may have learnt of an exchange of names before them, or after."""
 
     def on(self, host: str | None) -> tuple[Seat, ...]:
         return tuple(seat for seat in self.seats if seat.host == host)
@@ -118,7 +121,8 @@ def _server(site: Site, host: str, server: Server) -> Endpoint | None:
 def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
     """An environment that has the server for itself gets every request there: balancers of others know other names."""
     alone = ("*",) if len(sites) == 1 else ()
-    return tuple(_behind(site, host, alone) for site in sites)
+    here = {name for site in sites for name in site.names}
+    return tuple(_behind(site, host, alone or tuple(each for each in site.also if each not in here)) for site in sites)
 
 
 def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:

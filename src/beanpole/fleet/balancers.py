@@ -152,6 +152,11 @@ class Balancers:
             finally:
                 await self._until_told(map(_besides, self._edges.beside), LOOK_LIMIT)
 
+    async def apply_everywhere(self) -> None:
+        """As `apply`; and the proxies of all servers were told, too, unless they are in trouble. TROUBLE."""
+        await self.apply()
+        await self._until_told(self._proxies, LOOK_LIMIT)
+
     async def healthy(self, environment_id: str, endpoint: Endpoint, seconds: float) -> bool:
         """Whether the endpoint is found healthy within so many seconds, so that it gets requests. TROUBLE.
 

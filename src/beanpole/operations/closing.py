@@ -19,7 +19,7 @@ from beanpole.operations.release import decode
 from beanpole.policies import plan as plans
 from beanpole.policies import rollback
 from beanpole.policies.plan import Activate, Plan, Register
-from beanpole.store import applications, environments, events, operations
+from beanpole.store import applications, environments, events, operations, pairs
 from beanpole.store.events import Subject
 from beanpole.store.operations import holding
 
@@ -43,6 +43,8 @@ REVERTED = "The environment was reverted to the previous configuration setting."
 NOT_LAUNCHED = "Failed to launch environment."
 NOT_DEPLOYED = "Failed to deploy application."
 NOT_CONFIGURED = "Failed to deploy configuration."
+SWAPPED = "Completed swapping CNAMEs for environments '{}' and '{}'."
+NOT_SWAPPED = "Update environment operation is complete, but with errors. The CNAMEs were not swapped."
 NOT_TERMINATED = "Update environment operation is complete, but with errors. The environment could not be terminated."
 
 
@@ -78,7 +80,9 @@ class Closing:
                 self._delete_application(db, environment.application)
                 return True
             self._accept(db, held, environment)
-            if held.kind == "create":
+            if held.kind == pairs.KIND:
+                self._swapped(db, held, environment, say)
+            elif held.kind == "create":
                 say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
             elif held.origin == "user":
@@ -107,13 +111,23 @@ class Closing:
                 environments.update_release(db, environment.id, release.number, passed_at=now)
         environments.update(db, environment.id, **columns)
 
+    def _swapped(self, db: sa.Connection, held: Operation, environment: Environment, say: Say) -> None:
+        other = pairs.let_go(db, self._parts.database.now_ms(), held)
+        if other is None:
+            raise LookupError(f"operation {held.id} swaps with an unknown environment")
+        cname = self._parts.edge.cname(other.cname_prefix or "")
+        # Clients see the end of a swap in the environment in which they saw its begin.
+        subject = Subject(other.application, other.id, other.name, other.version_label, held.request_id)
+        events.say(db, self._parts.database.now_ms(), subject, f"'{cname}' now points to '{other.name}'.")
+        say(SWAPPED.format(environment.name, other.name))
+
     def _terminated(self, db: sa.Connection, environment: Environment) -> None:
         now = self._parts.database.now_ms()
         environments.update(
             db,
             environment.id,
             status="Terminated",
-            cname_prefix=None,
+            terminate_at=None,
             health="Unknown",
             causes="[]",
             desired=0,
@@ -154,6 +168,8 @@ class Closing:
         old = brought(db, self._parts.registry, held.environment_id, held.previous)
         new = brought(db, self._parts.registry, held.environment_id, held.release)
         wanted = new.settings.boolean("beanpole:deployment", "AutoRollback") if new else True
+        if held.kind == pairs.KIND:
+            return Plan(policy="Rollback", steps=_steps(held))
         if held.kind != "terminate" and not wanted and outcome == "failed":
             return Plan(policy="Rollback", steps=())
         journal = operations.journal_of(db, held.id)
@@ -178,6 +194,7 @@ class Closing:
                 before = environments.find_release(db, environment.id, held.previous)
                 columns = _platform(before) if before is not None else {}
                 environments.update(db, environment.id, status="Ready", updated_at=database.now_ms(), **columns)
+                pairs.let_go(db, database.now_ms(), held)
             if unfinished is not None:
                 say(unfinished.line(), "ERROR")
             self._tell_where_it_stands(db, held, held.previous, say)
@@ -198,7 +215,7 @@ class Closing:
 
     def _tell_where_it_stands(self, db: sa.Connection, held: Operation, number: int | None, say: Say) -> None:
         """Which instances serve the release that they should serve now."""
-        if held.kind in ("create", "terminate"):
+        if held.kind in ("create", "terminate", pairs.KIND):
             return
         release = brought(db, self._parts.registry, held.environment_id, number)
         fleet = members(db, held.environment_id)
@@ -245,6 +262,8 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
         return NOT_TERMINATED, "ERROR"
     if held.kind == "create":
         return NOT_LAUNCHED, "ERROR"
+    if held.kind == pairs.KIND:
+        return NOT_SWAPPED, "ERROR"
     if held.outcome == "aborted":
         return REVERTED, "INFO"
     return (NOT_DEPLOYED if _version_changed(db, held) else NOT_CONFIGURED), "ERROR"

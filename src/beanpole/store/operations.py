@@ -83,12 +83,7 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
     What the system itself does in the environment yields: its open operations are told to stop at their next step.
     """
     if draft.origin == "user":
-        query = operation.update().where(
-            operation.c.environment_id == draft.environment_id,
-            operation.c.origin == "system",
-            operation.c.phase != "done",
-        )
-        db.execute(query.values(abort=True))
+        make_way(db, draft.environment_id)
     values = msgspec.structs.asdict(draft) | {
         "phase": "forward",
         "abort": False,
@@ -101,6 +96,14 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
     except IntegrityError as conflict:
         raise Busy(draft.environment_id) from conflict
     return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def make_way(db: sa.Connection, environment_id: str) -> None:
+    """What the system itself does in the environment ends at its next step, for the sake of a user."""
+    query = operation.update().where(
+        operation.c.environment_id == environment_id, operation.c.origin == "system", operation.c.phase != "done"
+    )
+    db.execute(query.values(abort=True))
 
 
 def claim(database: Database, owner: str, ttl_ms: int) -> Operation | None:

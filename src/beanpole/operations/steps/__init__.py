@@ -11,6 +11,7 @@ from beanpole.operations.steps.launch import launch
 from beanpole.operations.steps.leave import drain, leave_rotation, terminate
 from beanpole.operations.steps.preflight import preflight
 from beanpole.operations.steps.smoke import smoke
+from beanpole.operations.steps.swap import swap
 from beanpole.policies import plan
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Smoke: smoke,
     plan.Drain: drain,
     plan.Register: register,
+    plan.Swap: swap,
     plan.Exclude: exclude,
     plan.Leave: leave_rotation,
     plan.Terminate: terminate,

@@ -1,4 +1,4 @@
-"""Operations on environments: create, describe, update, abort, terminate, and the names that they answer to."""
+"""Operations on environments: create, describe, update, abort, rebuild, terminate."""
 
 from __future__ import annotations
 
@@ -109,11 +109,6 @@ class Environments:
             raise errors.invalid("TerminateResources=false is not built: terminating ends the environment's processes.")
         name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
         return self._one(terminate.terminate(self._control, _by(call), name=name, id_=id_))
-
-    def dns(self, call: Call) -> dict[str, Any]:
-        prefix = call.params["CNAMEPrefix"]
-        available = create.cname_available(self._control, prefix)
-        return {"Available": available, "FullyQualifiedCNAME": self._control.edge.cname(prefix)}
 
     def resources(self, call: Call) -> dict[str, Any]:
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.health.colors import color
 from beanpole.platforms.names import Platform
+from beanpole.store import pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,12 @@ def version(control: Control, found: Version) -> dict[str, Any]:
 def environment(control: Control, found: Environment, under_way: Operation | None) -> dict[str, Any]:
     """`under_way`: the environment's open operation of a user, if any."""
     platform = the_platform(control, found.platform)
-    abortable = under_way is not None and under_way.kind != "terminate" and under_way.phase == "forward"
+    abortable = (
+        under_way is not None
+        and under_way.kind not in ("terminate", pairs.KIND)
+        and under_way.phase == "forward"
+        and not under_way.abort
+    )
     gone = found.terminated_at is not None
     return {
         "EnvironmentName": found.name,
