@@ -18,8 +18,9 @@ from beanpole.control.context import By
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.policies import plan as plans
 from beanpole.policies.plan import Plan
-from beanpole.store import environments, operations
+from beanpole.store import environments, events, operations
 from beanpole.store.environments import Environment
+from beanpole.store.events import Event, Filter
 from beanpole.store.operations import Draft
 from beanpole.store.schema import operation
 
@@ -63,8 +64,13 @@ class Pair:
     async def told(self) -> None:
         self.looks.append(self.names())
 
+    def events_of(self, environment: str) -> list[Event]:
+        with self.site.database.read() as db:
+            return events.listed(db, Filter(environment_id=environment))
+
     def messages(self) -> list[str]:
-        return [words for _, words in self.site.told()]
+        """Those of the operation's own environment."""
+        return [event.message for event in self.events_of("e-1")[::-1]]
 
 
 BEFORE = {"shop-dev": "shop", "shop-new": "new"}
@@ -87,6 +93,8 @@ def test_balancers_are_ready_before_and_told_after_the_one_moment(pair: Pair) ->
         "'shop.localhost' now points to 'shop-new'.",
         SWAPPED,
     ]
+    (of_other,) = pair.events_of("e-2")
+    assert (of_other.message, of_other.request_id) == ("'shop.localhost' now points to 'shop-new'.", None)
 
 
 @pytest.mark.parametrize("look", [0, 1])

@@ -115,10 +115,11 @@ class Closing:
         other = pairs.let_go(db, self._parts.database.now_ms(), held)
         if other is None:
             raise LookupError(f"operation {held.id} swaps with an unknown environment")
-        cname = self._parts.edge.cname(other.cname_prefix or "")
-        # Clients see the end of a swap in the environment in which they saw its begin.
-        subject = Subject(other.application, other.id, other.name, other.version_label, held.request_id)
-        events.say(db, self._parts.database.now_ms(), subject, f"'{cname}' now points to '{other.name}'.")
+        points = f"'{self._parts.edge.cname(other.cname_prefix or '')}' now points to '{other.name}'."
+        # Whoever follows the request sees the environment in which it began alone, and would miss what is in between.
+        subject = Subject(other.application, other.id, other.name, other.version_label)
+        events.say(db, self._parts.database.now_ms(), subject, points)
+        say(points)
         say(SWAPPED.format(environment.name, other.name))
 
     def _terminated(self, db: sa.Connection, environment: Environment) -> None:
