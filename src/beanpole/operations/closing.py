@@ -17,7 +17,7 @@ from beanpole.operations.brought import brought
 from beanpole.operations.observed import members, target
 from beanpole.operations.release import decode
 from beanpole.policies import plan as plans
-from beanpole.policies import rollback
+from beanpole.policies import rebuild, rollback
 from beanpole.policies.plan import Activate, Plan, Register
 from beanpole.store import applications, environments, events, operations, pairs
 from beanpole.store.events import Subject
@@ -45,6 +45,7 @@ NOT_DEPLOYED = "Failed to deploy application."
 NOT_CONFIGURED = "Failed to deploy configuration."
 SWAPPED = "Completed swapping CNAMEs for environments '{}' and '{}'."
 NOT_SWAPPED = "Update environment operation is complete, but with errors. The CNAMEs were not swapped."
+NOT_REBUILT = "Update environment operation is complete, but with errors. The environment could not be rebuilt."
 NOT_TERMINATED = "Update environment operation is complete, but with errors. The environment could not be terminated."
 
 
@@ -175,9 +176,12 @@ class Closing:
             return Plan(policy="Rollback", steps=())
         journal = operations.journal_of(db, held.id)
         launched = tuple(result["instance"] for key, result in journal.items() if key.endswith("/bind"))
+        fleet = members(db, held.environment_id)
+        if held.kind == "rebuild" and old is not None:
+            launched = rebuild.needless(launched, fleet, old.digest, self._speaker(db, held)[0].desired)
         begun = [step for step in _steps(held) if f"forward/{step.key}/begin" in journal]
         return rollback.plan(
-            members(db, held.environment_id),
+            fleet,
             launched,
             target(old, prepare=False) if old is not None else None,
             touched=frozenset(slot for step in begun if isinstance(step, Activate) for slot in step.slots),
@@ -267,6 +271,8 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
         return NOT_SWAPPED, "ERROR"
     if held.outcome == "aborted":
         return REVERTED, "INFO"
+    if held.kind == "rebuild":
+        return NOT_REBUILT, "ERROR"
     return (NOT_DEPLOYED if _version_changed(db, held) else NOT_CONFIGURED), "ERROR"
 
 

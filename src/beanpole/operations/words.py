@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from beanpole.store.events import Severity
     from beanpole.store.operations import Operation
 
+MAKING = ("create", "rebuild")
+"""Operations that make instances: nothing is deployed to any that there was."""
+
 Said = "list[tuple[str, Severity]]"
 
 
@@ -30,7 +33,7 @@ def begin_events(
 ) -> list[tuple[str, Severity]]:
     """The events of a step's begin, oldest first. `instances`: ids, or slot names before they are bound."""
     names = f"[{', '.join(instances)}]"
-    creating = operation.kind == "create"
+    creating = operation.kind in MAKING
     match step:
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
@@ -62,7 +65,7 @@ def begin_events(
 def end_events(step: AnyStep, operation: Operation, plan: Plan) -> list[tuple[str, Severity]]:
     """The events of a step that is done on all of its instances."""
     match step:
-        case Finish(batch=batch) if operation.kind != "create" and plan.policy != "Rollback":
+        case Finish(batch=batch) if operation.kind not in MAKING and plan.policy != "Rollback":
             return [(f"Batch {batch}: Completed application deployment.", "INFO")]
         case Smoke():
             return [("The smoke tests through the balancer passed.", "INFO")]

@@ -53,6 +53,7 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "ListPlatformBranches": platforms.branches,
         "ListPlatformVersions": platforms.versions,
         "ListTagsForResource": Tags(control).list,
+        "RebuildEnvironment": environments.rebuild,
         "RequestEnvironmentInfo": info.request,
         "RetrieveEnvironmentInfo": info.retrieve,
         "SwapEnvironmentCNAMEs": cnames.swap,

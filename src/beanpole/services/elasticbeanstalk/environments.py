@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
 from beanpole.control.context import By, Control, the_environment
+from beanpole.control.rebuild import rebuild
 from beanpole.control.update import Update
 from beanpole.options import saved
 from beanpole.options.document import DocumentError
@@ -102,6 +103,10 @@ class Environments:
     def abort(self, call: Call) -> None:
         params = call.params
         abort(self._control, _by(call), name=params.get("EnvironmentName"), id_=params.get("EnvironmentId"))
+
+    def rebuild(self, call: Call) -> None:
+        params = call.params
+        rebuild(self._control, _by(call), name=params.get("EnvironmentName"), id_=params.get("EnvironmentId"))
 
     def terminate(self, call: Call) -> dict[str, Any]:
         params = call.params
