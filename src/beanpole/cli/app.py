@@ -21,11 +21,13 @@ from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
 from beanpole.cli.parameters import JsonOption
+from beanpole.cli.rebuild import rebuild, restore
 from beanpole.cli.releases import releases
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
 from beanpole.cli.ssh import eb_ssh, ssh
 from beanpole.cli.status import status
+from beanpole.cli.swap import swap
 from beanpole.cli.terminal import Terminal
 from beanpole.cli.terminate import terminate
 from beanpole.cli.up import up
@@ -38,6 +40,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "abort": abort,
     "scale": scale,
+    "swap": swap,
+    "rebuild": rebuild,
+    "restore": restore,
     "list": list_environments,
     "releases": releases,
     "history": history,

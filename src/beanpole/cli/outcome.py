@@ -49,7 +49,7 @@ def summary(change: Change, operation: Operation | None) -> str:
     if operation is None:
         return f"{change.success}; there was nothing to do."
     release, where = "", ""
-    if operation.kind != "terminate" and operation.outcome == "succeeded":
+    if operation.kind not in ("terminate", "swap") and operation.outcome == "succeeded":
         count = len(operation.instances)
         release = f" (release {operation.release})" if operation.release is not None else ""
         where = f" on {count} instance{'s' if count > 1 else ''}" if count and not change.counts_instances else ""
