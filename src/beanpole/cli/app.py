@@ -10,6 +10,7 @@ import typer
 from beanpole import __version__
 from beanpole.cli.abort import abort
 from beanpole.cli.adopt import adopt
+from beanpole.cli.bluegreen import bluegreen
 from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
 from beanpole.cli.eject import eject
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "abort": abort,
     "scale": scale,
+    "bluegreen": bluegreen,
     "swap": swap,
     "rebuild": rebuild,
     "restore": restore,

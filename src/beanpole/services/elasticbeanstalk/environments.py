@@ -34,7 +34,7 @@ class Environments:
 
     def create(self, call: Call) -> dict[str, Any]:
         params = call.params
-        _refuse_template(params)
+        source = self._source(params)
         tier = params.get("Tier") or {}
         wanted = create.NewEnvironment(
             application=params["ApplicationName"],
@@ -44,7 +44,7 @@ class Environments:
             cname_prefix=params.get("CNAMEPrefix"),
             description=params.get("Description"),
             tier=tier.get("Name", "WebServer"),
-            changes=settings.given(params.get("OptionSettings", [])),
+            changes=[*source, *settings.given(params.get("OptionSettings", []))],
             removals=settings.removed(params.get("OptionsToRemove", [])),
             tags=tags.given(params.get("Tags", [])),
         )
@@ -150,6 +150,20 @@ class Environments:
             release = environments.find_release(db, environment.id, under_way.release)
             shaped["VersionLabel"] = release.version_label if release else None
         return shaped
+
+    def _source(self, params: dict[str, Any]) -> list[Setting]:
+        """What was set of the environment that a new one is to be like; nothing where the call names none."""
+        name = (params.get("TemplateSpecification") or {}).get("TemplateSource", {}).get("EnvironmentName")
+        if name is None:
+            _refuse_template(params)
+            return []
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=name)
+            if environment.application != params["ApplicationName"]:
+                raise errors.no_environment(name)
+            if environment.status != "Ready":
+                raise errors.not_ready(name)
+            return settings.as_settings(environments.options(db, environment.id))
 
     def _platform(self, params: dict[str, Any]) -> str:
         arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")
