@@ -35,7 +35,7 @@ class Pair:
         self.site = EngineSite.at(folder)
         database = self.site.database
         new = msgspec.structs.replace(
-            self.site.environment(), id="e-2", name="shop-new", cname_prefix="new", release=None
+            self.site.environment(), id="e-2", name="shop-new", cname_prefix="new", release=None, terminate_at=1
         )
         control: Any = SimpleNamespace(database=database)
         with database.write() as db:
@@ -85,6 +85,7 @@ def pair(tmp_path: Path) -> Pair:
 def test_balancers_are_ready_before_and_told_after_the_one_moment(pair: Pair) -> None:
     done = pair.site.carry_out(pair.number)
     assert (done.outcome, pair.names(), pair.statuses()) == ("succeeded", AFTER, {"Ready"})
+    assert pair.other().terminate_at is None, "what was to end before serves somebody now"
     assert pair.looks == [BEFORE, AFTER]
     assert pair.messages() == [
         "swapEnvironmentCNAMEs is starting.",

@@ -62,10 +62,10 @@ def patient(api: Api, terminal: Terminal, seconds: float | None, act: Callable[[
         try:
             act()
         except (Busy, Refused) as problem:
-            name = _busy_one(problem)
-            if name is None:
+            busy = _busy_one(problem)
+            if busy is None:
                 raise
-            _until_ready(api, terminal, name, limit)
+            _until_ready(api, terminal, busy, limit)
             time.sleep(POLL)  # it may be in use by something that does not show
             if limit.over:
                 raise

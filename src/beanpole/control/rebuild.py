@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from beanpole.options.settings import Settings
     from beanpole.store.applications import Version
     from beanpole.store.environments import Environment
+    from beanpole.store.events import Said
 
 DAYS = 42
 """For which a terminated environment can be had back, as in Elastic Beanstalk."""
 
-STARTING = ("rebuildEnvironment is starting.", "INFO")
+STARTING: Said = ("rebuildEnvironment is starting.", "INFO")
 
 
 def rebuild(control: Control, by: By, *, name: str | None, id_: str | None) -> None:
