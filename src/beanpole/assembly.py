@@ -42,6 +42,7 @@ from beanpole.options import catalogue
 from beanpole.options.ebextensions import ContainerCommand
 from beanpole.platforms.lock import Wheel
 from beanpole.platforms.names import Platforms
+from beanpole.reconcile.expiry import Expiry
 from beanpole.reconcile.keeping import Keeping
 from beanpole.reconcile.retention import Retention
 from beanpole.reconcile.upkeep import Upkeep
@@ -158,6 +159,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         "keeping": Keeping(database, fleet, edge).run,
         "watch": Watch(control, fleet).run,
         "health": collector.run,
+        "expiry": Expiry(control).run,
         "retention": retention.run,
         "upkeep": Upkeep(database, servers, setup, place, retention.needed).run,
     }

@@ -138,3 +138,25 @@ def test_whatever_the_database_says_can_be_served(drawn: list[tuple[str, list[Se
     for each in sites:
         keys = {endpoint.key for pools in told.servers.values() for pool in pools for endpoint in pool.endpoints}
         assert {one.endpoint.key for one in each.seats if one.host is not None} <= keys
+
+
+def test_while_names_are_exchanged_a_server_takes_those_that_come_before_it_is_told() -> None:
+    a = replace(site(seat("i-1", "h-1", 1)), also=("b.localhost",))
+    b = replace(site(seat("i-2", "h-2", 2), name="b"), also=("a.localhost",))
+    c = site(seat("i-3", "h-1", 3), seat("i-4", "h-2", 4), name="c")
+    told = rows([a, b, c], SERVERS)
+    assert {pool.name: pool.hosts for pool in told.edge} == {
+        "e-a": ("a.localhost",),
+        "e-b": ("b.localhost",),
+        "e-c": ("c.localhost",),
+    }
+    assert [pool.hosts for pool in told.servers["h-1"]] == [("a.localhost", "b.localhost"), ("c.localhost",)]
+    assert [pool.hosts for pool in told.servers["h-2"]] == [("b.localhost", "a.localhost"), ("c.localhost",)]
+
+
+def test_a_server_of_both_goes_on_with_one_way_for_each_name() -> None:
+    a = replace(site(seat("i-1", "h-1", 1)), also=("b.localhost",))
+    b = replace(site(seat("i-2", "h-1", 2), name="b"), also=("a.localhost",))
+    told = rows([a, b], {"h-1": ONE})
+    assert [pool.hosts for pool in told.servers["h-1"]] == [("a.localhost",), ("b.localhost",)]
+    assert not lint(told.servers["h-1"])

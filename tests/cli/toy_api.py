@@ -195,6 +195,8 @@ class Toy:
             "TerminateEnvironment": lambda call: self.begin(call, call.params["EnvironmentName"], "terminate", None),
             "RestartAppServer": self._restart,
             "AbortEnvironmentUpdate": self._abort,
+            "RebuildEnvironment": lambda call: self._silently(call, "EnvironmentName", "rebuild"),
+            "SwapEnvironmentCNAMEs": lambda call: self._silently(call, "SourceEnvironmentName", "swap"),
             "DescribeEvents": self._describe_events,
             "DescribeEnvironmentHealth": self._health,
             "DescribeInstancesHealth": self._instances,
@@ -283,6 +285,9 @@ class Toy:
         self._refuse()
         running = self.operations[-1]
         running.frames, running.seen = going_wrong("aborted"), 1
+
+    def _silently(self, call: Call, named: str, kind: str) -> None:
+        self.begin(call, call.params[named], kind, None)
 
     def _describe_events(self, call: Call) -> dict[str, Any]:
         params = call.params

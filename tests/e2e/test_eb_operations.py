@@ -25,8 +25,6 @@ NOT_BUILT = {
     "DescribeEnvironmentManagedActionHistory",
     "DescribeEnvironmentManagedActions",
     "DisassociateEnvironmentOperationsRole",
-    "RebuildEnvironment",
-    "SwapEnvironmentCNAMEs",
     "UpdateApplicationResourceLifecycle",
     "UpdateConfigurationTemplate",
     "UpdateTagsForResource",
@@ -108,6 +106,12 @@ def test_every_operation_that_is_built_serves_boto3(site: Site) -> None:
     told = eb.call("DescribeEvents", RequestId=restarted)["Events"]
     assert told[0]["Message"] == "restartAppServer completed successfully."
     refused(eb, "AbortEnvironmentUpdate", "InvalidParameterValue", **name)
+    itself = {"SourceEnvironmentName": "shop-dev", "DestinationEnvironmentName": "shop-dev"}
+    refused(eb, "SwapEnvironmentCNAMEs", "InvalidParameterValue", **itself)
+    rebuilding = eb.call("RebuildEnvironment", **name)
+    site.ended(request_id=rebuilding["ResponseMetadata"]["RequestId"])
+    (another,) = eb.call("DescribeEnvironmentResources", **name)["EnvironmentResources"]["Instances"]
+    assert another != instance
     ending = eb.call("TerminateEnvironment", **name)
     assert ending["Status"] == "Terminating"
     refused(eb, "TerminateEnvironment", "InvalidParameterValue", **name)

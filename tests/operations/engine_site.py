@@ -80,6 +80,12 @@ class Edge:
     async def apply(self, _instance: str | None = None) -> None:
         pass
 
+    async def apply_everywhere(self) -> None:
+        pass
+
+    def cname(self, prefix: str) -> str:
+        return f"{prefix}.localhost"
+
     async def idle(self, _environment: str, _endpoint: Endpoint, seconds: float) -> int:
         self.waits.append(seconds)
         return 0

@@ -68,6 +68,9 @@ class Site:
     names: tuple[str, ...]
     seats: tuple[Seat, ...]
     hosts: frozenset[str] = frozenset()
+    also: tuple[str, ...] = ()
+    """Names that lead to it in a moment, or led a moment ago. Proxies of servers take requests by them: whoever is in
+    front may have learnt of an exchange of names before them, or after."""
 
     @property
     def canary(self) -> Site | None:
@@ -156,8 +159,14 @@ def _within(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
 def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
     """An environment that has the server for itself gets every request there: balancers of others know other names."""
     environments = [site for site in sites if not site.id.endswith(CANARY_SUFFIX)]
-    alone = ("*",) if len(environments) == 1 else ()
-    return tuple(_behind(site, host, alone if site in environments else ()) for site in sites)
+    here = {name for site in environments for name in site.names}
+
+    def more(site: Site) -> tuple[str, ...]:
+        if site not in environments:
+            return ()
+        return ("*",) if len(environments) == 1 else tuple(name for name in site.also if name not in here)
+
+    return tuple(_behind(site, host, more(site)) for site in sites)
 
 
 def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:

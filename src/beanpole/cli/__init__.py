@@ -56,9 +56,10 @@ def _run(words: list[str]) -> None:
     if home is not None and words:
         words[1:1] = ["--home", home]
     from beanpole.cli.app import make_app
+    from beanpole.cli.waiting import spelled
 
     try:
-        make_app()(args=words, prog_name="beanpole")
+        make_app()(args=spelled(words), prog_name="beanpole")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
             _leave_line()

@@ -10,6 +10,7 @@ import typer
 from beanpole import __version__
 from beanpole.cli.abort import abort
 from beanpole.cli.adopt import adopt
+from beanpole.cli.bluegreen import bluegreen
 from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
 from beanpole.cli.eject import eject
@@ -22,12 +23,14 @@ from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
 from beanpole.cli.parameters import JsonOption
 from beanpole.cli.promote import promote
+from beanpole.cli.rebuild import rebuild, restore
 from beanpole.cli.releases import releases
 from beanpole.cli.restart import restart
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
 from beanpole.cli.ssh import eb_ssh, ssh
 from beanpole.cli.status import status
+from beanpole.cli.swap import swap
 from beanpole.cli.terminal import Terminal
 from beanpole.cli.terminate import terminate
 from beanpole.cli.up import up
@@ -42,6 +45,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "abort": abort,
     "promote": promote,
     "scale": scale,
+    "bluegreen": bluegreen,
+    "swap": swap,
+    "rebuild": rebuild,
+    "restore": restore,
     "list": list_environments,
     "releases": releases,
     "history": history,

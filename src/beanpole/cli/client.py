@@ -50,7 +50,8 @@ WRONG_STATES = tuple(
     for sentence, remedy in (
         (
             r"Environment named (\S+) is in an invalid state for this operation",
-            r"Something is under way: follow it with `beanpole events -f \1`, or stop it with `beanpole abort \1`.",
+            r"Something is under way: follow it with `beanpole events -f \1`, or stop it with `beanpole abort \1`. "
+            r"Commands that change something wait for it with --wait.",
         ),
         (r"Environment named (\S+) has no (?:earlier )?release", r"`beanpole releases \1` shows those that it has."),
         (r"Environment named (\S+) has no operation in progress", r"`beanpole status \1` shows how it is."),

@@ -14,6 +14,7 @@ from beanpole.cli.parameters import FOLLOW_LIMIT, HomeOption, JsonOption, Timeou
 from beanpole.cli.settings import Policy, wanted
 from beanpole.cli.target import Named
 from beanpole.cli.terminal import Terminal
+from beanpole.cli.waiting import WaitOption, patient
 from beanpole.cli.workspace import Workspace
 
 
@@ -62,6 +63,7 @@ def deploy(
     allow_downtime: Annotated[
         bool, typer.Option("--allow-downtime", help="Agree that requests fail where there is no other way.")
     ] = False,
+    wait: WaitOption = None,
     timeout: TimeoutOption = FOLLOW_LIMIT,
     yes: YesOption = False,
     home: HomeOption = None,
@@ -93,11 +95,9 @@ def deploy(
         ask=not yes,
         limit=timeout,
     )
-    deployment = Deployment(Api.chosen(home), Terminal.here(json=json), workspace, choice)
-    if dry_run:
-        deployment.rehearse()
-    else:
-        deployment.run()
+    api, terminal = Api.chosen(home), Terminal.here(json=json)
+    deployment = Deployment(api, terminal, workspace, choice)
+    patient(api, terminal, wait, deployment.rehearse if dry_run else deployment.run)
 
 
 def workspace_at(path: Path | None) -> tuple[Workspace, Path | None]:

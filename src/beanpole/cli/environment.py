@@ -28,6 +28,9 @@ class Environment:
     stack: str
     abortable: bool
     updated_at: dt.datetime | None
+    arn: str = ""
+    terminate_at: dt.datetime | None = None
+    """When the control plane terminates it by itself; None: never."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -40,6 +43,7 @@ class Environment:
             "url": self.url,
             "platform": self.stack,
             "updated_at": self.updated_at,
+            "terminate_at": self.terminate_at,
         }
 
 
@@ -57,6 +61,8 @@ def environment_of(answer: dict[str, Any]) -> Environment:
         stack=answer.get("SolutionStackName", ""),
         abortable=answer.get("AbortableOperationInProgress", False),
         updated_at=answer.get("DateUpdated"),
+        arn=answer.get("EnvironmentArn", ""),
+        terminate_at=answer.get("TerminateAt"),
     )
 
 

@@ -3,6 +3,7 @@
 CommandFailed          1    the operation was tried and did not come about
 ├── Misused            2    the command line itself is wrong
 ├── WrongState         3    something is not there, or is in no state for this
+│   └── Busy           3    something else is under way in the environment
 ├── Unreachable        4    the control plane does not run or does not answer: whoever follows may try again
 ├── WrongKeys          4    it answers, and does not know our keys
 ├── Refused            *    the API said no; the status follows from its code
@@ -33,6 +34,14 @@ class Misused(CommandFailed):
 
 class WrongState(CommandFailed):
     exit_status = 3
+
+
+class Busy(WrongState):
+    """Something else is under way in the environment; it may be waited for."""
+
+    def __init__(self, environment: str, cause: str, remedy: str) -> None:
+        super().__init__(cause, remedy)
+        self.environment = environment
 
 
 class Unreachable(CommandFailed):

@@ -34,14 +34,24 @@ class Change:
 
 def carry_through(api: Api, terminal: Terminal, change: Change, limit: float) -> Operation | None:
     """Follow the change and say how it ended. Raises CommandFailed when it did not come about."""
-    with screen_on(terminal, change.title) as screen:
-        operation = follow(api, change.environment, change.request_id, screen, limit)
+    operation = followed(api, terminal, change, limit)
     facts = {"environment": change.environment, **change.facts}
     terminal.result(facts | (operation.as_json() if operation else {"outcome": "succeeded"}))
+    concluded(terminal, change, operation)
+    return operation
+
+
+def followed(api: Api, terminal: Terminal, change: Change, limit: float) -> Operation | None:
+    """The change when it is over, however it ended; None where there was nothing to do."""
+    with screen_on(terminal, change.title) as screen:
+        return follow(api, change.environment, change.request_id, screen, limit)
+
+
+def concluded(terminal: Terminal, change: Change, operation: Operation | None) -> None:
+    """Say that it came about. Raises CommandFailed when it did not."""
     if operation is not None and operation.outcome != change.wanted:
         raise failure(change, operation)
     terminal.say(terminal.styled(summary(change, operation), "green"))
-    return operation
 
 
 def summary(change: Change, operation: Operation | None) -> str:
@@ -49,7 +59,7 @@ def summary(change: Change, operation: Operation | None) -> str:
     if operation is None:
         return f"{change.success}; there was nothing to do."
     release, where = "", ""
-    if operation.kind != "terminate" and operation.outcome == "succeeded":
+    if operation.kind not in ("terminate", "swap") and operation.outcome == "succeeded":
         count = len(operation.instances)
         release = f" (release {operation.release})" if operation.release is not None else ""
         where = f" on {count} instance{'s' if count > 1 else ''}" if count and not change.counts_instances else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from beanpole.cli.errors import WrongState
 from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption, YesOption
 from beanpole.cli.terminal import Terminal, columns
+from beanpole.cli.waiting import WaitOption, patient
 
 
 def rollback(
@@ -21,6 +23,7 @@ def rollback(
         int | None, typer.Option("--to", metavar="RELEASE", min=1, help="A number from `beanpole releases`.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the differences and change nothing.")] = False,
+    wait: WaitOption = None,
     timeout: TimeoutOption = FOLLOW_LIMIT,
     yes: YesOption = False,
     home: HomeOption = None,
@@ -32,6 +35,13 @@ def rollback(
     """
     api, terminal = Api.chosen(home), Terminal.here(json=json)
     name = the_meant(api, environment, terminal).name
+    act = partial(_rollback, api, terminal, name, to, dry_run=dry_run, ask=not yes, limit=timeout)
+    patient(api, terminal, wait, act, name)
+
+
+def _rollback(
+    api: Api, terminal: Terminal, name: str, to: int | None, *, dry_run: bool, ask: bool, limit: float
+) -> None:
     number = {"ReleaseNumber": to} if to is not None else {}
     proposed = api.beanpole("RollbackEnvironment", EnvironmentName=name, DryRun=True, **number)
     release, label = proposed["Release"], proposed["VersionLabel"]
@@ -44,7 +54,7 @@ def rollback(
         rehearsed = {"environment": name, "outcome": "rehearsed", "plan": plan.as_json(proposed.get("Plan", {}))}
         terminal.result(rehearsed | facts)
         return
-    if terminal.asks and not yes and not terminal.confirm("Roll back?", default=True):
+    if terminal.asks and ask and not terminal.confirm("Roll back?", default=True):
         raise WrongState("Nothing was rolled back.")
     # By number: what was shown is what happens, even if a release passed in the meantime.
     answer = api.beanpole("RollbackEnvironment", EnvironmentName=name, ReleaseNumber=release)
@@ -56,7 +66,7 @@ def rollback(
         noun="rollback",
         facts=facts,
     )
-    carry_through(api, terminal, change, timeout)
+    carry_through(api, terminal, change, limit)
 
 
 def difference_lines(differences: list[dict[str, Any]]) -> list[str]:

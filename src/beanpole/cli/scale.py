@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +14,16 @@ from beanpole.cli.outcome import Change, carry_through
 from beanpole.cli.parameters import FOLLOW_LIMIT, EnvironmentArgument, HomeOption, JsonOption, TimeoutOption, YesOption
 from beanpole.cli.settings import least_of, location_of, wanted
 from beanpole.cli.terminal import Terminal
+from beanpole.cli.waiting import WaitOption, patient
+
+if TYPE_CHECKING:
+    from beanpole.cli.environment import Environment
 
 
 def scale(
     number: Annotated[int, typer.Argument(metavar="N", min=1, max=1000, help="How many instances there shall be.")],
     environment: EnvironmentArgument = None,
+    wait: WaitOption = None,
     timeout: TimeoutOption = FOLLOW_LIMIT,
     yes: YesOption = False,
     home: HomeOption = None,
@@ -29,6 +35,11 @@ def scale(
     """
     api, terminal = Api.chosen(home), Terminal.here(json=json)
     meant = the_meant(api, environment, terminal)
+    scaling = partial(_scale, api, terminal, meant, number, ask=not yes, limit=timeout)
+    patient(api, terminal, wait, scaling, meant.name)
+
+
+def _scale(api: Api, terminal: Terminal, meant: Environment, number: int, *, ask: bool, limit: float) -> None:
     answer = api.beanstalk(
         "DescribeConfigurationSettings", ApplicationName=meant.application, EnvironmentName=meant.name
     )
@@ -40,7 +51,7 @@ def scale(
         terminal.say(f"{meant.name} has {count} already: nothing was touched.")
         terminal.result({"environment": meant.name, "outcome": "unchanged"} | facts)
         return
-    agree(terminal, crowd(api, str(number), least_of(settings), location_of(settings)), ask=not yes)
+    agree(terminal, crowd(api, str(number), least_of(settings), location_of(settings)), ask=ask)
     answer = api.beanstalk("UpdateEnvironment", EnvironmentName=meant.name, OptionSettings=put)
     change = Change(
         environment=meant.name,
@@ -51,4 +62,4 @@ def scale(
         facts=facts,
         counts_instances=True,
     )
-    carry_through(api, terminal, change, timeout)
+    carry_through(api, terminal, change, limit)

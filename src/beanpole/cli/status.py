@@ -132,6 +132,7 @@ def _detail(terminal: Terminal, found: Portrait) -> None:
         ("Version", version or "none yet"),
         ("Platform", environment.stack),
         ("URL", environment.url),
+        ("Ends", f"{environment.terminate_at:%F %R} UTC, by itself" if environment.terminate_at else None),
         ("Requests", counted),
     )
     terminal.say()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from beanpole.cli import names
 from beanpole.cli.environment import Environment, find
-from beanpole.cli.errors import Misused, WrongState
+from beanpole.cli.errors import Busy, Misused, WrongState
 
 if TYPE_CHECKING:
     from beanpole.cli.client import Api
@@ -50,9 +50,11 @@ class Target:
     def refuse_busy(self) -> None:
         if self.present is not None and self.present.status != "Ready":
             name = self.environment
-            raise WrongState(
+            raise Busy(
+                name,
                 f"The environment {name} is busy: {self.present.status}.",
-                f"Follow it with `beanpole events -f {name}`, or stop it with `beanpole abort {name}`.",
+                f"Wait for it with --wait, follow it with `beanpole events -f {name}`, or stop it with "
+                f"`beanpole abort {name}`.",
             )
 
 

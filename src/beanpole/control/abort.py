@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from beanpole.control import errors
 from beanpole.control.context import By, Control, the_environment
-from beanpole.store import environments, events, operations
+from beanpole.store import environments, events, operations, pairs
 from beanpole.store.events import Subject
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ def abort(control: Control, by: By, *, name: str | None, id_: str | None) -> Env
         environment = the_environment(db, name=name, id_=id_)
         running = operations.listed(db, environment_id=environment.id, open_only=True, limit=5)
         mine = next((each for each in running if each.origin == "user"), None)
-        if mine is None or mine.kind == "terminate":
+        if mine is None or mine.kind in ("terminate", pairs.KIND):
             raise errors.invalid(
                 f"Environment named {environment.name} has no operation in progress that can be aborted."
             )
-        if mine.phase != "forward":
+        if mine.phase != "forward" or mine.abort:
             raise errors.invalid(f"The update of environment {environment.name} is being reverted already.")
         if not operations.ask_abort(db, environment.id):
             raise errors.invalid(

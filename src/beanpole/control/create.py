@@ -21,6 +21,7 @@ from beanpole.store.environments import Environment
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from beanpole.control.compose import Composed
     from beanpole.control.context import By, Control
     from beanpole.options.setting import Setting
     from beanpole.store.applications import Version
@@ -63,9 +64,7 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     if composed.settings.text(*LOCATION) != location:
         composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
-    goal = update.joining(update.target_of(composed, once=True), once=True)
-    tests = [test.words for test in tests_of(composed.settings)]
-    plan = with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
+    plan = first_plan(composed, count)
     database = control.database
     with database.write() as db:
         edges.refuse_local(db, location)
@@ -82,7 +81,7 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
             name=wanted.name,
             application=wanted.application,
             description=wanted.description,
-            cname_prefix=(wanted.cname_prefix or _free_cname(db, wanted.name)).lower(),
+            cname_prefix=(wanted.cname_prefix or free_cname(db, wanted.name)).lower(),
             tier=wanted.tier,
             platform=wanted.platform,
             status="Launching",
@@ -119,6 +118,13 @@ def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     return new
 
 
+def first_plan(composed: Composed, count: int) -> Plan:
+    """So many instances where there is none yet, all at once, whatever the policy."""
+    goal = update.joining(update.target_of(composed, once=True), once=True)
+    tests = [test.words for test in tests_of(composed.settings)]
+    return with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
+
+
 def cname_available(control: Control, prefix: str) -> bool:
     with control.database.read() as db:
         return _CNAME.fullmatch(prefix) is not None and environments.find_cname(db, prefix.lower()) is None
@@ -146,7 +152,7 @@ def _version(db: sa.Connection, wanted: NewEnvironment) -> Version | None:
         raise errors.no_application(wanted.application)
     if application.deleting is not None:
         raise errors.invalid(f"Application {wanted.application} is being deleted.")
-    _refuse_taken(db, wanted)
+    refuse_taken(db, wanted.name, wanted.cname_prefix)
     label = wanted.version_label or versions.SAMPLE
     version = applications.find_version(db, wanted.application, label)
     if version is None and wanted.version_label is not None:
@@ -154,14 +160,15 @@ def _version(db: sa.Connection, wanted: NewEnvironment) -> Version | None:
     return version
 
 
-def _refuse_taken(db: sa.Connection, wanted: NewEnvironment) -> None:
-    if environments.find_live(db, wanted.name) is not None:
-        raise errors.invalid(f"Environment {wanted.name} already exists.")
-    if wanted.cname_prefix and environments.find_cname(db, wanted.cname_prefix.lower()) is not None:
-        raise errors.invalid(f"DNS name ({wanted.cname_prefix}) is not available.")
+def refuse_taken(db: sa.Connection, name: str, cname_prefix: str | None) -> None:
+    """Raises the API's error where another environment has the name, or that way to it."""
+    if environments.find_live(db, name) is not None:
+        raise errors.invalid(f"Environment {name} already exists.")
+    if cname_prefix and environments.find_cname(db, cname_prefix.lower()) is not None:
+        raise errors.invalid(f"DNS name ({cname_prefix}) is not available.")
 
 
-def _free_cname(db: sa.Connection, name: str) -> str:
+def free_cname(db: sa.Connection, name: str) -> str:
     """The environment's name, and some random letters behind it when another environment has that."""
     prefix = name.lower()
     while environments.find_cname(db, prefix) is not None:

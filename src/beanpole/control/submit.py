@@ -68,13 +68,20 @@ def begin(
     kind: str,
     release: int | None,
     desired: int | None,
-    settings: Settings,
+    settings: Settings | None = None,
+    limit: int = 0,
     words: Sequence[Said],
     origin: Origin = "user",
 ) -> int:
-    """Submit the operation; answers its id. Raises the API's error when the environment is busy."""
+    """Submit the operation; answers its id. Raises the API's error when the environment is busy.
+
+    It is ended when all that its steps may take under these settings is over; without settings after `limit` seconds.
+    """
     now = control.database.now_ms()
     before = brought(db, control.registry, environment.id, environment.release)
+    seconds = limit
+    if settings is not None:
+        seconds = deadline(plan, settings, before.settings if before is not None else None)
     draft = Draft(
         environment_id=environment.id,
         kind=kind,
@@ -85,7 +92,7 @@ def begin(
         previous=environment.release,
         desired=desired,
         plan=plans.encode(plan),
-        deadline_at=now + deadline(plan, settings, before.settings if before is not None else None) * 1000,
+        deadline_at=now + seconds * 1000,
     )
     try:
         operation = operations.submit(db, now, draft)

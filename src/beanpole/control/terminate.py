@@ -12,7 +12,7 @@ from beanpole.operations.closing import verdict
 from beanpole.policies import capacity
 from beanpole.policies import plan as plans
 from beanpole.policies.plan import Plan
-from beanpole.store import environments, events, instances, operations
+from beanpole.store import environments, events, instances, operations, pairs
 from beanpole.store.events import Subject
 from beanpole.store.operations import Draft
 
@@ -44,6 +44,7 @@ def submit(db: sa.Connection, control: Control, by: By, environment: Environment
     under_way = operations.open_of_users(db, environment.id)
     operations.supersede(db, environment.id, now)
     for ended in under_way:
+        pairs.let_go(db, now, ended)
         _tell_its_end(db, control, environment, ended)
     slots = tuple(instance.id for instance in instances.listed(db, environment.id))
     steps = tuple(capacity.remove(slots)) if slots else ()

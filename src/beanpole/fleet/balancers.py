@@ -157,6 +157,11 @@ class Balancers:
         in trouble is not waited for."""
         await self._until_told(self._proxies, seconds)
 
+    async def apply_everywhere(self) -> None:
+        """As `apply`; and the proxies of all servers were told, too, unless they are in trouble. TROUBLE."""
+        await self.apply()
+        await self.settle(LOOK_LIMIT)
+
     async def healthy(self, environment_id: str, endpoint: Endpoint, seconds: float) -> bool:
         """Whether the endpoint is found healthy within so many seconds, so that it gets requests. TROUBLE.
 

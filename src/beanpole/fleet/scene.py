@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from beanpole.balancer import pool as pools
 from beanpole.balancer.pool import Files, Health, Pin
 from beanpole.balancer.rows import Seat, Site
 from beanpole.fleet.edges import Front, Listen
-from beanpole.store import edges, environments, hosts, instances
+from beanpole.store import edges, environments, hosts, instances, pairs
 from beanpole.store.facts import count_up
 
 if TYPE_CHECKING:
@@ -52,22 +52,24 @@ def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
         booted = instances.booted(db)
         servers = {host.id: host for host in hosts.listed(db)}
         fronts = _fronts(db, servers, here)
+        partners = pairs.open_pairs(db)
     members: dict[str, list[Instance]] = defaultdict(list)
     for each in listed:
         members[each.environment_id].append(each)
     checks: dict[str, Health] = {}
     # All edges and proxies know the names of all: who still comes by a former name is served as before.
     domains = dict.fromkeys(front.listen.domain for front in fronts)
+    prefixes = {environment.id: environment.cname_prefix for environment in live}
     sites = {}
     for environment in live:
         mine = members[environment.id]
         seats = tuple(_seat(member, each, checks, booted) for member in mine for each in endpoints[member.id])
         # The name of one that is being terminated goes with its last endpoint, before its end is told.
         if seats or environment.status != "Terminating":
-            prefix = environment.cname_prefix
-            names = tuple(f"{prefix}.{domain}" for domain in domains) if prefix else ()
+            names = _names(environment.cname_prefix, domains)
+            also = _names(prefixes.get(partners.get(environment.id, "")), domains)
             there = frozenset(member.host for member in mine if member.host is not None)
-            sites[environment.id] = Site(environment.id, names, seats, there)
+            sites[environment.id] = Site(environment.id, names, seats, there, also)
     homes = {member.id: member.host for member in listed}
     used = known | {host for host in homes.values() if host is not None}
     return Scene(version, sites, {id_: host for id_, host in servers.items() if id_ in used}, homes, fronts)
@@ -93,6 +95,10 @@ def _fronts(db: sa.Connection, servers: Mapping[str, Host], here: Listen) -> tup
             listen = Listen(name_of(host), edge.port, edge.domain)
             found.append(Front(edge.host, f"the edge on {host.name}", listen))
     return tuple(found)
+
+
+def _names(prefix: str | None, domains: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{prefix}.{domain}" for domain in domains) if prefix else ()
 
 
 def _seat(member: Instance, endpoint: Endpoint, checks: dict[str, Health], booted: Mapping[str, str]) -> Seat:

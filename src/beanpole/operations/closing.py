@@ -19,7 +19,7 @@ from beanpole.operations.release import decode
 from beanpole.policies import plan as plans
 from beanpole.policies import rollback
 from beanpole.policies.plan import Activate, Launch, Plan, Register, Shift
-from beanpole.store import applications, environments, events, operations
+from beanpole.store import applications, environments, events, operations, pairs
 from beanpole.store.events import Subject
 from beanpole.store.operations import holding
 
@@ -45,6 +45,9 @@ NOT_LAUNCHED = "Failed to launch environment."
 NOT_DEPLOYED = "Failed to deploy application."
 NOT_CONFIGURED = "Failed to deploy configuration."
 NOT_RESTARTED = "Failed to restart application server."
+SWAPPED = "Completed swapping CNAMEs for environments '{}' and '{}'."
+NOT_SWAPPED = "Update environment operation is complete, but with errors. The CNAMEs were not swapped."
+NOT_REBUILT = "Update environment operation is complete, but with errors. The environment could not be rebuilt."
 NOT_TERMINATED = "Update environment operation is complete, but with errors. The environment could not be terminated."
 
 
@@ -87,7 +90,9 @@ class Closing:
                 say(
                     f"{unfinished.line()} The new instances serve; what is left of the others is removed later.", "WARN"
                 )
-            if held.kind == "create":
+            if held.kind == pairs.KIND:
+                self._swapped(db, held, environment, say)
+            elif held.kind == "create":
                 say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
             elif held.kind == "restart":
@@ -119,13 +124,24 @@ class Closing:
                 environments.update_release(db, environment.id, release.number, passed_at=now)
         environments.update(db, environment.id, **columns)
 
+    def _swapped(self, db: sa.Connection, held: Operation, environment: Environment, say: Say) -> None:
+        other = pairs.let_go(db, self._parts.database.now_ms(), held)
+        if other is None:
+            raise LookupError(f"operation {held.id} swaps with an unknown environment")
+        points = f"'{self._parts.edge.cname(other.cname_prefix or '')}' now points to '{other.name}'."
+        # Whoever follows the request sees the environment in which it began alone, and would miss what is in between.
+        subject = Subject(other.application, other.id, other.name, other.version_label)
+        events.say(db, self._parts.database.now_ms(), subject, points)
+        say(points)
+        say(SWAPPED.format(environment.name, other.name))
+
     def _terminated(self, db: sa.Connection, environment: Environment) -> None:
         now = self._parts.database.now_ms()
         environments.update(
             db,
             environment.id,
             status="Terminated",
-            cname_prefix=None,
+            terminate_at=None,
             health="Unknown",
             causes="[]",
             desired=0,
@@ -166,6 +182,8 @@ class Closing:
         old = brought(db, self._parts.registry, held.environment_id, held.previous)
         new = brought(db, self._parts.registry, held.environment_id, held.release)
         wanted = new.settings.boolean("beanpole:deployment", "AutoRollback") if new else True
+        if held.kind == pairs.KIND:
+            return Plan(policy="Rollback", steps=_steps(held))
         journal = operations.journal_of(db, held.id)
         launched = tuple(result["instance"] for key, result in journal.items() if key.endswith("/bind"))
         fleet = members(db, held.environment_id)
@@ -196,6 +214,7 @@ class Closing:
                 before = environments.find_release(db, environment.id, held.previous)
                 columns = _platform(before) if before is not None else {}
                 environments.update(db, environment.id, status="Ready", updated_at=database.now_ms(), **columns)
+                pairs.let_go(db, database.now_ms(), held)
             if unfinished is not None:
                 say(unfinished.line(), "ERROR")
             self._tell_where_it_stands(db, held, held.previous, say)
@@ -216,7 +235,7 @@ class Closing:
 
     def _tell_where_it_stands(self, db: sa.Connection, held: Operation, number: int | None, say: Say) -> None:
         """Which instances serve the release that they should serve now."""
-        if held.kind in ("create", "terminate"):
+        if held.kind in ("create", "terminate", pairs.KIND):
             return
         release = brought(db, self._parts.registry, held.environment_id, number)
         fleet = members(db, held.environment_id)
@@ -263,10 +282,14 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
         return NOT_TERMINATED, "ERROR"
     if held.kind == "create":
         return NOT_LAUNCHED, "ERROR"
+    if held.kind == pairs.KIND:
+        return NOT_SWAPPED, "ERROR"
     if held.outcome == "aborted":
         return REVERTED, "INFO"
     if held.kind == "restart":
         return NOT_RESTARTED, "ERROR"
+    if held.kind == "rebuild":
+        return NOT_REBUILT, "ERROR"
     return (NOT_DEPLOYED if _version_changed(db, held) else NOT_CONFIGURED), "ERROR"
 
 

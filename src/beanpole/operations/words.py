@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from beanpole.store.events import Severity
     from beanpole.store.operations import Operation
 
+MAKING = ("create", "rebuild")
+"""Operations that make instances: nothing is deployed to any that there was."""
+
 Said = "list[tuple[str, Severity]]"
 
 
@@ -36,7 +39,7 @@ def begin_events(
 ) -> list[tuple[str, Severity]]:
     """The events of a step's begin, oldest first. `instances`: ids, or slot names before they are bound."""
     names = f"[{', '.join(instances)}]"
-    creating = operation.kind == "create"
+    creating = operation.kind in MAKING
     match step:
         case Launch(key=immutable.TEST) if plan.policy == immutable.NAME:
             words = "Launching one instance with the new settings to verify health."
@@ -104,7 +107,7 @@ def end_events(step: AnyStep, operation: Operation, plan: Plan) -> list[tuple[st
             return [(f"Batch {batch}: Restarted application server.", "INFO")]
         case Finish() if any(_waiting(other, plan) for other in plan.steps):
             return []
-        case Finish(batch=batch) if operation.kind != "create" and plan.policy != "Rollback":
+        case Finish(batch=batch) if operation.kind not in MAKING and plan.policy != "Rollback":
             return [(f"Batch {batch}: Completed application deployment.", "INFO")]
         case Smoke():
             return [("The smoke tests through the balancer passed.", "INFO")]

@@ -93,6 +93,13 @@ class Register(Step, frozen=True, kw_only=True, tag=True):
     """The balancer learns how the settings want these instances checked. No instance is touched."""
 
 
+class Swap(Step, frozen=True, kw_only=True, tag=True):
+    """The names of two environments, the operation's own (the slot) and `other` (an id), lead to each other's instances
+    from one moment on. No instance is touched."""
+
+    other: str
+
+
 class Exclude(Step, frozen=True, kw_only=True, tag=True):
     """No new requests to these instances, which cannot be reached. Nothing is asked of them."""
 
@@ -151,6 +158,7 @@ AnyStep = (
     | Smoke
     | Drain
     | Register
+    | Swap
     | Shift
     | Watch
     | Retire

@@ -22,6 +22,7 @@ class Environment(msgspec.Struct, frozen=True):
     application: str
     description: str | None
     cname_prefix: str | None
+    """The name that leads to it; of a terminated one, the name that did."""
     tier: str
     platform: str
     status: Status
@@ -33,6 +34,8 @@ class Environment(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     terminated_at: int | None = None
+    terminate_at: int | None = None
+    """When the control plane is to terminate it; None: never by itself."""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -59,7 +62,16 @@ def find_live(db: sa.Connection, name: str) -> Environment | None:
 
 
 def find_cname(db: sa.Connection, prefix: str) -> Environment | None:
-    return rows.first(db, sa.select(environment).where(environment.c.cname_prefix == prefix), Environment)
+    """The environment to which that name leads."""
+    query = sa.select(environment).where(environment.c.cname_prefix == prefix, environment.c.terminated_at.is_(None))
+    return rows.first(db, query, Environment)
+
+
+def exchange_names(db: sa.Connection, one: Environment, other: Environment) -> None:
+    """Each has the other's name from now on. No name is free in between: it is the caller's transaction."""
+    update(db, one.id, cname_prefix=None)
+    update(db, other.id, cname_prefix=one.cname_prefix)
+    update(db, one.id, cname_prefix=other.cname_prefix)
 
 
 def listed(

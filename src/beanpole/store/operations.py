@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from beanpole.store import rows
+from beanpole.store import pairs, rows
 from beanpole.store.facts import count_up
 from beanpole.store.schema import journal, operation
 
@@ -59,7 +59,9 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def abortable(self) -> bool:
-        return self.phase == "forward" and self.kind != "terminate" and not self.committed
+        """Whether it can still be told to turn back."""
+        heard = self.abort or self.committed
+        return self.phase == "forward" and self.kind not in ("terminate", pairs.KIND) and not heard
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -91,13 +93,7 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
     What the system itself does in the environment yields: its open operations are told to stop at their next step.
     """
     if draft.origin == "user":
-        query = operation.update().where(
-            operation.c.environment_id == draft.environment_id,
-            operation.c.origin == "system",
-            operation.c.phase != "done",
-            operation.c.committed.is_(False),
-        )
-        db.execute(query.values(abort=True))
+        make_way(db, draft.environment_id)
     values = msgspec.structs.asdict(draft) | {
         "phase": "forward",
         "abort": False,
@@ -112,6 +108,17 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
     except IntegrityError as conflict:
         raise Busy(draft.environment_id) from conflict
     return int(result.inserted_primary_key[0])  # type: ignore[index]
+
+
+def make_way(db: sa.Connection, environment_id: str) -> None:
+    """What the system itself does in the environment ends at its next step, for the sake of a user."""
+    query = operation.update().where(
+        operation.c.environment_id == environment_id,
+        operation.c.origin == "system",
+        operation.c.phase != "done",
+        operation.c.committed.is_(False),
+    )
+    db.execute(query.values(abort=True))
 
 
 def claim(database: Database, owner: str, ttl_ms: int) -> Operation | None:

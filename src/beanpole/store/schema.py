@@ -151,7 +151,7 @@ environment = sa.Table(
     _text("name"),
     _text("application"),  # no foreign key: the record of a terminated environment outlives its application
     _text("description", null=True),
-    _text("cname_prefix", null=True),  # null once terminated: the name is free again
+    _text("cname_prefix", null=True),  # of a terminated one: the name that it had, which is free again
     _text("tier"),
     _text("platform"),  # branch name, see platforms/
     _text("status"),
@@ -164,6 +164,7 @@ environment = sa.Table(
     sa.Column("created_at", _time, nullable=False),
     sa.Column("updated_at", _time, nullable=False),
     sa.Column("terminated_at", _time, nullable=True),
+    sa.Column("terminate_at", _time, nullable=True),  # when the control plane is to terminate it
     sa.Index(
         "environment_name_live",
         "name",
@@ -171,7 +172,13 @@ environment = sa.Table(
         sqlite_where=sa.text("terminated_at IS NULL"),
         postgresql_where=sa.text("terminated_at IS NULL"),
     ),
-    sa.Index("environment_cname", "cname_prefix", unique=True),
+    sa.Index(
+        "environment_cname",
+        "cname_prefix",
+        unique=True,
+        sqlite_where=sa.text("terminated_at IS NULL"),
+        postgresql_where=sa.text("terminated_at IS NULL"),
+    ),
 )
 
 tag = sa.Table(

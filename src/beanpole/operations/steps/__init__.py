@@ -14,6 +14,7 @@ from beanpole.operations.steps.preflight import preflight
 from beanpole.operations.steps.retire import retire
 from beanpole.operations.steps.shift import shift
 from beanpole.operations.steps.smoke import smoke
+from beanpole.operations.steps.swap import swap
 from beanpole.operations.steps.watch import watch
 from beanpole.policies import plan
 
@@ -33,6 +34,7 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Smoke: smoke,
     plan.Drain: drain,
     plan.Register: register,
+    plan.Swap: swap,
     plan.Exclude: exclude,
     plan.Shift: shift,
     plan.Watch: watch,

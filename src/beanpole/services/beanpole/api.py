@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from beanpole import __version__
 from beanpole.aws.errors import AwsError
-from beanpole.control import rollback, update
+from beanpole.control import expiry, rollback, update
 from beanpole.control.context import By, Control, the_environment
 from beanpole.control.promote import promote
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
@@ -76,6 +76,7 @@ class Beanpole:
             "PlanEnvironmentUpdate": self.plan,
             "PromoteEnvironment": self.promote,
             "RollbackEnvironment": self.rollback,
+            "ScheduleTermination": self.schedule_termination,
             "TailLogs": self.tail,
         }
 
@@ -172,6 +173,14 @@ class Beanpole:
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
         found = promote(self._control, By(call.caller.user, call.request_id), name=name, id_=id_)
         return {"OperationId": str(found.id), "RequestId": found.request_id}
+
+    def schedule_termination(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        by = By(call.caller.user, call.request_id)
+        name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
+        found = expiry.schedule(self._control, by, params.get("Seconds"), name=name, id_=id_)
+        at = moment(found.terminate_at) if found.terminate_at is not None else None
+        return {"EnvironmentName": found.name, "TerminateAt": at}
 
     def requests(self, call: Call) -> dict[str, Any]:
         """Since the environment's first request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beanpole.services.elasticbeanstalk.applications import Applications
+from beanpole.services.elasticbeanstalk.cnames import Cnames
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.elasticbeanstalk.events import Events
 from beanpole.services.elasticbeanstalk.health import Health
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -> dict[str, Handler]:
     applications = Applications(control)
     environments = Environments(control)
+    cnames = Cnames(control)
     platforms = Platforms(control)
     configuration = ConfigurationSettings(control)
     health = Health(control, collector)
     info = EnvironmentInfo(control, logs, links)
     return {
         "AbortEnvironmentUpdate": environments.abort,
-        "CheckDNSAvailability": environments.dns,
+        "CheckDNSAvailability": cnames.available,
         "CreateApplication": applications.create,
         "CreateApplicationVersion": applications.create_version,
         "CreateEnvironment": environments.create,
@@ -51,9 +53,11 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "ListPlatformBranches": platforms.branches,
         "ListPlatformVersions": platforms.versions,
         "ListTagsForResource": Tags(control).list,
+        "RebuildEnvironment": environments.rebuild,
         "RequestEnvironmentInfo": info.request,
         "RestartAppServer": environments.restart,
         "RetrieveEnvironmentInfo": info.retrieve,
+        "SwapEnvironmentCNAMEs": cnames.swap,
         "TerminateEnvironment": environments.terminate,
         "UpdateApplication": applications.update,
         "UpdateApplicationVersion": applications.update_version,

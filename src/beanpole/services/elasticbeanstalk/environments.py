@@ -1,4 +1,4 @@
-"""Operations on environments: create, describe, update, restart, abort, terminate; the names that they answer to."""
+"""Operations on environments: create, describe, update, restart, abort, rebuild, terminate."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
 from beanpole.control.context import By, Control, the_environment
+from beanpole.control.rebuild import rebuild
 from beanpole.control.restart import restart
 from beanpole.control.update import Update
 from beanpole.options import saved
@@ -34,7 +35,7 @@ class Environments:
 
     def create(self, call: Call) -> dict[str, Any]:
         params = call.params
-        _refuse_template(params)
+        source = self._source(params)
         tier = params.get("Tier") or {}
         wanted = create.NewEnvironment(
             application=params["ApplicationName"],
@@ -44,7 +45,7 @@ class Environments:
             cname_prefix=params.get("CNAMEPrefix"),
             description=params.get("Description"),
             tier=tier.get("Name", "WebServer"),
-            changes=settings.given(params.get("OptionSettings", [])),
+            changes=[*source, *settings.given(params.get("OptionSettings", []))],
             removals=settings.removed(params.get("OptionsToRemove", [])),
             tags=tags.given(params.get("Tags", [])),
         )
@@ -108,17 +109,16 @@ class Environments:
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
         restart(self._control, _by(call), name=name, id_=id_)
 
+    def rebuild(self, call: Call) -> None:
+        params = call.params
+        rebuild(self._control, _by(call), name=params.get("EnvironmentName"), id_=params.get("EnvironmentId"))
+
     def terminate(self, call: Call) -> dict[str, Any]:
         params = call.params
         if params.get("TerminateResources") is False:
             raise errors.invalid("TerminateResources=false is not built: terminating ends the environment's processes.")
         name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
         return self._one(terminate.terminate(self._control, _by(call), name=name, id_=id_))
-
-    def dns(self, call: Call) -> dict[str, Any]:
-        prefix = call.params["CNAMEPrefix"]
-        available = create.cname_available(self._control, prefix)
-        return {"Available": available, "FullyQualifiedCNAME": self._control.edge.cname(prefix)}
 
     def resources(self, call: Call) -> dict[str, Any]:
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
@@ -155,6 +155,20 @@ class Environments:
             release = environments.find_release(db, environment.id, under_way.release)
             shaped["VersionLabel"] = release.version_label if release else None
         return shaped
+
+    def _source(self, params: dict[str, Any]) -> list[Setting]:
+        """What was set of the environment that a new one is to be like; nothing where the call names none."""
+        name = (params.get("TemplateSpecification") or {}).get("TemplateSource", {}).get("EnvironmentName")
+        if name is None:
+            _refuse_template(params)
+            return []
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=name)
+            if environment.application != params["ApplicationName"]:
+                raise errors.no_environment(name)
+            if environment.status != "Ready":
+                raise errors.not_ready(name)
+            return settings.as_settings(environments.options(db, environment.id))
 
     def _platform(self, params: dict[str, Any]) -> str:
         arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")

@@ -79,6 +79,7 @@ def environment(control: Control, found: Environment, under_way: Operation | Non
         "HealthStatus": found.health,
         "Tier": TIERS[found.tier],
         "EnvironmentLinks": [],
+        "TerminateAt": moment(found.terminate_at) if found.terminate_at is not None else None,
         "EnvironmentArn": control.arn("environment", found.application, found.name),
         **platform_names(control, platform),
     }
