@@ -6,13 +6,14 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from beanpole.aws.errors import AwsError
-from beanpole.control import errors, sample, terminate
+from beanpole.control import errors, lifecycle, quotas, sample, terminate
 from beanpole.control.context import By, Control
+from beanpole.policies.lifecycle import Lifecycle, encode
 from beanpole.store import applications, environments, events, tags
 from beanpole.store.applications import Application, Version
 from beanpole.store.bundles import BundleError, Manifest, check_and_unpack
@@ -27,25 +28,35 @@ SAMPLE = "Sample Application"
 _NOTHING_THERE = ("NoSuchBucket", "NoSuchKey")
 """What the object store says where a bundle has gone already."""
 
-_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
+NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
+"""Of applications, versions and saved configurations."""
 
 
 def create_application(
-    control: Control, by: By, name: str, description: str | None, given_tags: Mapping[str, str] | None = None
+    control: Control,
+    by: By,
+    name: str,
+    description: str | None,
+    given_tags: Mapping[str, str] | None = None,
+    lifecycle_config: Mapping[str, Any] | None = None,
 ) -> Application:
-    _check_name(name, "Application name")
+    check_name(name, "Application name")
+    rules = encode(lifecycle.changed(Lifecycle(), lifecycle_config)) if lifecycle_config else None
     database = control.database
     with database.write() as db:
         if applications.find(db, name) is not None:
             raise errors.invalid(f"Application {name} already exists.")
-        new = _add_application(db, control, by, name, description)
+        new = _add_application(db, control, by, name, description, rules)
         tags.add(db, control.arn("application", name), given_tags or {})
     return new
 
 
-def _add_application(db: sa.Connection, control: Control, by: By, name: str, description: str | None) -> Application:
+def _add_application(
+    db: sa.Connection, control: Control, by: By, name: str, description: str | None, rules: str | None = None
+) -> Application:
+    quotas.one_more_application(db)
     now = control.database.now_ms()
-    new = Application(name, description, now, now)
+    new = Application(name, description, now, now, lifecycle=rules)
     applications.add(db, new)
     subject = Subject(application=name, request_id=by.request_id)
     for words in ("createApplication is starting.", f"Created new Application: {name}"):
@@ -101,8 +112,8 @@ def create_version(
     The bundle is checked and taken apart here, so that a version which exists can be deployed.
     """
     if create_application_too:
-        _check_name(application, "Application name")
-    _check_name(label, "Version label")
+        check_name(application, "Application name")
+    check_name(label, "Version label")
     with control.database.read() as db:
         _may_add(db, application, label, create_application_too)
     new = sample_version(control, application, label) if source is None else _of_bundle(control, application, source)
@@ -115,6 +126,8 @@ def create_version(
             _add_application(db, control, by, application, None)
         new = add_version(db, control, by, new)
         tags.add(db, control.arn("applicationversion", application, label), given_tags or {})
+        gone = lifecycle.apply(db, control, by, application, label)
+    lifecycle.delete_sources(control, by, gone)
     return new
 
 
@@ -131,6 +144,7 @@ def sample_version(control: Control, application: str, label: str = SAMPLE) -> V
 
 def add_version(db: sa.Connection, control: Control, by: By, new: Version) -> Version:
     """In the caller's transaction, which has found the application, and no version of that label."""
+    quotas.one_more_version(db)
     now = control.database.now_ms()
     new = msgspec.structs.replace(new, created_at=now, updated_at=now)
     applications.add_version(db, new)
@@ -210,6 +224,6 @@ def _unpacked(control: Control, path: Path, name: str) -> str:
     return control.blobs.put([manifest.to_json().encode()]).sha256
 
 
-def _check_name(name: str, what: str) -> None:
-    if not _NAME.fullmatch(name):
+def check_name(name: str, what: str) -> None:
+    if not NAME.fullmatch(name):
         raise errors.invalid(f"{what} must have 1 to 100 characters and no slash: {name!r}")

@@ -251,9 +251,9 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
 
 
 def _platform(of: Release) -> dict[str, object]:
-    """The environment's column, as the release has it."""
-    platform = decode(of.content).platform
-    return {"platform": platform} if platform else {}
+    """The environment's columns, as the release has them."""
+    content = decode(of.content)
+    return {"platform": content.platform, "platform_version": content.platform_version} if content.platform else {}
 
 
 def _steps(held: Operation) -> tuple[AnyStep, ...]:

@@ -13,6 +13,7 @@ from beanpole.services.elasticbeanstalk.options import ConfigurationOptions
 from beanpole.services.elasticbeanstalk.platforms import Platforms
 from beanpole.services.elasticbeanstalk.settings import ConfigurationSettings
 from beanpole.services.elasticbeanstalk.tags import Tags
+from beanpole.services.elasticbeanstalk.templates import ConfigurationTemplates
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Handler
@@ -28,15 +29,20 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
     configuration = ConfigurationSettings(control)
     health = Health(control, collector)
     info = EnvironmentInfo(control, logs, links)
+    templates = ConfigurationTemplates(control)
+    tags = Tags(control)
     return {
         "AbortEnvironmentUpdate": environments.abort,
         "CheckDNSAvailability": environments.dns,
         "CreateApplication": applications.create,
         "CreateApplicationVersion": applications.create_version,
+        "CreateConfigurationTemplate": templates.create,
         "CreateEnvironment": environments.create,
         "CreateStorageLocation": environments.storage_location,
         "DeleteApplication": applications.delete,
         "DeleteApplicationVersion": applications.delete_version,
+        "DeleteConfigurationTemplate": templates.delete,
+        "DeleteEnvironmentConfiguration": configuration.delete_draft,
         "DescribeApplicationVersions": applications.describe_versions,
         "DescribeApplications": applications.describe,
         "DescribeConfigurationOptions": ConfigurationOptions(control).describe,
@@ -50,12 +56,15 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "ListAvailableSolutionStacks": platforms.solution_stacks,
         "ListPlatformBranches": platforms.branches,
         "ListPlatformVersions": platforms.versions,
-        "ListTagsForResource": Tags(control).list,
+        "ListTagsForResource": tags.list,
         "RequestEnvironmentInfo": info.request,
         "RetrieveEnvironmentInfo": info.retrieve,
         "TerminateEnvironment": environments.terminate,
         "UpdateApplication": applications.update,
+        "UpdateApplicationResourceLifecycle": applications.update_lifecycle,
         "UpdateApplicationVersion": applications.update_version,
+        "UpdateConfigurationTemplate": templates.update,
         "UpdateEnvironment": environments.update,
+        "UpdateTagsForResource": tags.update,
         "ValidateConfigurationSettings": configuration.validate,
     }

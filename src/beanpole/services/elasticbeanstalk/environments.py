@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
+from beanpole.control.base import Base
 from beanpole.control.context import By, Control, the_environment
 from beanpole.control.update import Update
-from beanpole.options import saved
-from beanpole.options.document import DocumentError
-from beanpole.services.elasticbeanstalk import paging, shapes, tags
+from beanpole.services.elasticbeanstalk import paging, shapes, tags, template_source
 from beanpole.store import environments, instances, operations
 
 if TYPE_CHECKING:
@@ -33,19 +32,20 @@ class Environments:
 
     def create(self, call: Call) -> dict[str, Any]:
         params = call.params
-        _refuse_template(params)
+        base = template_source.base_of(self._control, params, params["ApplicationName"])
         tier = params.get("Tier") or {}
         wanted = create.NewEnvironment(
             application=params["ApplicationName"],
-            name=params.get("EnvironmentName") or _group_name(params),
-            version_label=params.get("VersionLabel") or None,
-            platform=self._platform(params),
+            name=_environment_name(params) or _no_name(),
+            version_label=params.get("VersionLabel") or base.version_label,
+            platform=template_source.branch_named(self._control, params, base),
             cname_prefix=params.get("CNAMEPrefix"),
             description=params.get("Description"),
-            tier=tier.get("Name", "WebServer"),
+            tier=tier.get("Name") or base.tier or "WebServer",
+            base=base.settings,
             changes=settings.given(params.get("OptionSettings", [])),
             removals=settings.removed(params.get("OptionsToRemove", [])),
-            tags=tags.given(params.get("Tags", [])),
+            tags=base.tags | tags.given(params.get("Tags", [])),
         )
         return self._one(create.create(self._control, _by(call), wanted))
 
@@ -82,22 +82,28 @@ class Environments:
 
     def wanted(self, params: dict[str, Any]) -> Update:
         """What an update asks for, from the parameters of UpdateEnvironment or of our own planning call."""
-        changes = settings.given(params.get("OptionSettings", []))
-        document = params.get("TemplateSpecification", {}).get("TemplateSource", {}).get("SourceContents")
-        if document is not None:
-            changes = [*_of_document(document), *changes]
-        else:
-            _refuse_template(params)
+        removals = settings.removed(params.get("OptionsToRemove", []))
         named = "PlatformArn" in params or "SolutionStackName" in params
         return Update(
             application=params.get("ApplicationName"),
             tier=_tier(params.get("Tier") or {}),
             version_label=params.get("VersionLabel"),
-            platform=self._platform(params) if named else None,
+            platform=template_source.branch_named(self._control, params, Base()) if named else None,
             description=params.get("Description"),
-            changes=changes,
-            removals=settings.removed(params.get("OptionsToRemove", [])),
+            changes=[
+                *(each for each in self._of_template(params) if each.key not in removals),
+                *settings.given(params.get("OptionSettings", [])),
+            ],
+            removals=removals,
         )
+
+    def _of_template(self, params: dict[str, Any]) -> list[Setting]:
+        """The settings of the saved configuration, or of the document, that the update of an environment names."""
+        if "TemplateName" not in params and not params.get("TemplateSpecification"):
+            return []
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=_environment_name(params), id_=params.get("EnvironmentId"))
+        return template_source.settings_for(self._control, params, environment.application, environment.tier)
 
     def abort(self, call: Call) -> None:
         params = call.params
@@ -151,51 +157,13 @@ class Environments:
             shaped["VersionLabel"] = release.version_label if release else None
         return shaped
 
-    def _platform(self, params: dict[str, Any]) -> str:
-        arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")
-        if arn is not None and stack is not None:
-            raise errors.combination("PlatformArn and SolutionStackName cannot be given together.")
-        platforms = self._control.platforms
-        if arn is not None:
-            found = platforms.by_arn(arn, self._control.identity.region)
-        elif stack is not None:
-            found = platforms.named(stack)
-        else:
-            raise errors.missing("One of PlatformArn and SolutionStackName is required.")
-        if found is None:
-            have = "; ".join(platform.solution_stack for platform in platforms)
-            raise errors.invalid(f"No Solution Stack named '{arn or stack}' found. This Beanpole has: {have}.")
-        return found.branch
-
 
 def _by(call: Call) -> By:
     return By(call.caller.user, call.request_id)
 
 
-def _group_name(params: dict[str, Any]) -> str:
-    raise errors.missing("EnvironmentName is required: Beanpole composes no environments from a group yet.")
-
-
-def _refuse_template(params: dict[str, Any]) -> None:
-    name, specification = params.get("TemplateName"), params.get("TemplateSpecification") or {}
-    if name is None and not specification:
-        return
-    if name is not None:
-        what = f"Saved configurations are not built yet, so there is none named '{name}'."
-    elif specification.get("TemplateSource", {}).get("EnvironmentName") is not None:
-        what = "Cloning an environment is not built yet."
-    else:
-        what = "Template sources and snippets are not built yet."
-    raise errors.invalid(f"{what} Give OptionSettings instead.")
-
-
-def _of_document(text: str) -> list[Setting]:
-    """The option settings of a saved configuration's YAML, as `eb config` sends it from standard input."""
-    try:
-        return saved.parse(text)
-    except DocumentError as problem:
-        where = f", line {problem.line}" if problem.line else ""
-        raise errors.invalid(f"SourceContents{where}: {problem}. Nothing was changed.") from problem
+def _no_name() -> str:
+    raise errors.missing("EnvironmentName is required: only ComposeEnvironments takes names from manifests.")
 
 
 def _without_predecessors(found: list[Environment]) -> list[Environment]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
 
 from beanpole.health.colors import color
 from beanpole.platforms.names import Platform
+from beanpole.policies.lifecycle import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +31,7 @@ def moment(milliseconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
 
 
-def application(control: Control, found: Application, versions: list[Version]) -> dict[str, Any]:
+def application(control: Control, found: Application, versions: list[Version], templates: list[str]) -> dict[str, Any]:
     return {
         "ApplicationArn": control.arn("application", found.name),
         "ApplicationName": found.name,
@@ -35,14 +39,16 @@ def application(control: Control, found: Application, versions: list[Version]) -
         "DateCreated": moment(found.created_at),
         "DateUpdated": moment(found.updated_at),
         "Versions": [version.label for version in versions],
-        "ConfigurationTemplates": [],
-        "ResourceLifecycleConfig": {
-            "VersionLifecycleConfig": {
-                "MaxCountRule": {"Enabled": False, "MaxCount": 200, "DeleteSourceFromS3": False},
-                "MaxAgeRule": {"Enabled": False, "MaxAgeInDays": 180, "DeleteSourceFromS3": False},
-            }
-        },
+        "ConfigurationTemplates": templates,
+        "ResourceLifecycleConfig": lifecycle(found),
     }
+
+
+def lifecycle(found: Application) -> dict[str, Any]:
+    rules = decode(found.lifecycle)
+    both = {"MaxCountRule": to_builtins(rules.count), "MaxAgeRule": to_builtins(rules.age)}
+    # Left out where there is none: the EB CLI then proposes one.
+    return {"VersionLifecycleConfig": both} | ({"ServiceRole": rules.service_role} if rules.service_role else {})
 
 
 def version(control: Control, found: Version) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def version(control: Control, found: Version) -> dict[str, Any]:
 
 def environment(control: Control, found: Environment, under_way: Operation | None) -> dict[str, Any]:
     """`under_way`: the environment's open operation of a user, if any."""
-    platform = the_platform(control, found.platform)
+    platform = the_platform(control, found.platform, found.platform_version)
     abortable = under_way is not None and under_way.kind != "terminate" and under_way.phase == "forward"
     gone = found.terminated_at is not None
     return {
@@ -84,9 +90,10 @@ def environment(control: Control, found: Environment, under_way: Operation | Non
     }
 
 
-def the_platform(control: Control, branch: str) -> Platform:
-    """The platform of that branch; for one whose interpreter is gone from this machine, what it was."""
-    return control.platforms.named(branch) or Platform(branch.split()[1])
+def the_platform(control: Control, branch: str, version: str) -> Platform:
+    """The platform of that branch and version; for one whose interpreter is gone from this machine, what it was."""
+    found = control.platforms.named(branch) or Platform(branch.split()[1])
+    return replace(found, version=version)
 
 
 def platform_names(control: Control, platform: Platform) -> dict[str, Any]:
