@@ -130,7 +130,7 @@ def test_an_object_alone_is_a_saved_configuration(site: ApiSite, eb: Any) -> Non
 def test_call_beats_saved_configuration_beats_file_beats_default(site: ApiSite, eb: Any) -> None:
     files = {
         "application.py": "application = None\n",
-        ".ebextensions/a.config": f"option_settings:\n  {PROPERTIES}:\n    A: file\n    B: file\n    C: file\n    D: file\n",
+        ".ebextensions/a.config": f"option_settings: {{'{PROPERTIES}': {{A: file, B: file, C: file, D: file}}}}",
     }
     bundle = site.upload("files.zip", files)
     eb.create_application_version(

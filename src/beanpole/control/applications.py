@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from beanpole.aws.errors import AwsError
-from beanpole.control import errors, lifecycle, quotas, sample, terminate
+from beanpole.control import errors, lifecycle, processing, quotas, sample, terminate
 from beanpole.control.context import By, Control
 from beanpole.policies.lifecycle import Lifecycle, encode
 from beanpole.store import applications, environments, events, tags
 from beanpole.store.applications import Application, Version
 from beanpole.store.bundles import BundleError, Manifest, check_and_unpack
-from beanpole.store.events import Subject
+from beanpole.store.events import Severity, Subject
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -117,14 +117,15 @@ def create_version(
     with control.database.read() as db:
         _may_add(db, application, label, create_application_too)
     new = sample_version(control, application, label) if source is None else _of_bundle(control, application, source)
-    new = msgspec.structs.replace(
-        new, label=label, description=description, status="PROCESSED" if process else "UNPROCESSED"
-    )
+    new = msgspec.structs.replace(new, label=label, description=description)
+    found = processing.wrong(control, new) if process else []
+    if process:
+        new = msgspec.structs.replace(new, status="FAILED" if found else "PROCESSED")
     with control.database.write() as db:
         # The bundle took its time: the application may have come or gone meanwhile, and the label may be taken.
         if _may_add(db, application, label, create_application_too) is None:
             _add_application(db, control, by, application, None)
-        new = add_version(db, control, by, new)
+        new = add_version(db, control, by, new, found)
         tags.add(db, control.arn("applicationversion", application, label), given_tags or {})
         gone = lifecycle.apply(db, control, by, application, label)
     lifecycle.delete_sources(control, by, gone)
@@ -142,8 +143,11 @@ def sample_version(control: Control, application: str, label: str = SAMPLE) -> V
     )
 
 
-def add_version(db: sa.Connection, control: Control, by: By, new: Version) -> Version:
-    """In the caller's transaction, which has found the application, and no version of that label."""
+def add_version(db: sa.Connection, control: Control, by: By, new: Version, wrong: Iterable[str] = ()) -> Version:
+    """In the caller's transaction, which has found the application, and no version of that label.
+
+    `wrong`: why it is FAILED, for whom looks at its events.
+    """
     quotas.one_more_version(db)
     now = control.database.now_ms()
     new = msgspec.structs.replace(new, created_at=now, updated_at=now)
@@ -152,8 +156,11 @@ def add_version(db: sa.Connection, control: Control, by: By, new: Version) -> Ve
     subject = Subject(application=new.application, version_label=new.label, request_id=by.request_id)
     events.say(db, now, subject, "createApplicationVersion is starting.")
     events.say(db, now, subject, f"Created new Application Version: {new.label}")
-    if new.status == "PROCESSED":
-        events.say(db, now, subject, f"Finished processing application version {new.label}: PROCESSED.")
+    for problem in wrong:
+        events.say(db, now, subject, problem, "ERROR")
+    if new.status != "UNPROCESSED":
+        severity: Severity = "ERROR" if new.status == "FAILED" else "INFO"
+        events.say(db, now, subject, f"Finished processing application version {new.label}: {new.status}.", severity)
     events.say(db, now, subject, "createApplicationVersion completed successfully.")
     return new
 

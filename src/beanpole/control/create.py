@@ -112,7 +112,7 @@ def begin(db: sa.Connection, control: Control, by: By, decision: Decision) -> En
         name=wanted.name,
         application=wanted.application,
         description=wanted.description,
-        cname_prefix=(wanted.cname_prefix or _free_cname(db, wanted.name)).lower(),
+        cname_prefix=(wanted.cname_prefix or free_cname(db, wanted.name)).lower(),
         tier=wanted.tier,
         platform=wanted.platform,
         platform_version=composed.content.platform_version,
@@ -191,7 +191,7 @@ def _refuse_taken(db: sa.Connection, wanted: NewEnvironment) -> None:
         raise errors.invalid(f"DNS name ({wanted.cname_prefix}) is not available.")
 
 
-def _free_cname(db: sa.Connection, name: str) -> str:
+def free_cname(db: sa.Connection, name: str) -> str:
     """The environment's name, and some random letters behind it when another environment has that."""
     prefix = name.lower()
     while environments.find_cname(db, prefix) is not None:

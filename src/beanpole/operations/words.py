@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beanpole.policies.plan import (
+    ANSWER,
     Activate,
+    After,
     AnyStep,
     Fetch,
     Finish,
@@ -32,6 +34,8 @@ def begin_events(
     names = f"[{', '.join(instances)}]"
     creating = operation.kind == "create"
     match step:
+        case After(slots=slots) if slots != (ANSWER,):
+            return [(f"{step.words}.", "INFO")]
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
         case Fetch() if not creating and plan.policy != "Rollback":

@@ -87,8 +87,21 @@ class Terminate(Step, frozen=True, kw_only=True, tag=True):
     """Stop everything on the instances and remove them."""
 
 
+class After(Step, frozen=True, kw_only=True, tag=True):
+    """Other environments of the same request come first. The slots are their names, or ANSWER alone.
+
+    `limit`: seconds that the others may take. One of them that fails fails the step.
+    """
+
+    limit: int = 0
+
+
+ANSWER = "the answer"
+"""A slot of After that waits a moment, so that a client which counts from the call's answer misses nothing."""
+
 AnyStep = (
-    Preflight
+    After
+    | Preflight
     | Launch
     | Fetch
     | Once

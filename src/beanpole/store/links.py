@@ -35,6 +35,14 @@ def of(db: sa.Connection, environment_id: str) -> list[Link]:
     return rows.every(db, query, Link)
 
 
+def every(db: sa.Connection) -> dict[str, list[Link]]:
+    """Of all environments, by their ids."""
+    found: dict[str, list[Link]] = {}
+    for each in rows.every(db, sa.select(link).order_by(link.c.name), Link):
+        found.setdefault(each.environment_id, []).append(each)
+    return found
+
+
 def dependents(db: sa.Connection, target: str) -> list[str]:
     """Names of the live environments that are linked to the one of that name, sorted."""
     query = (

@@ -34,6 +34,7 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
     return {
         "AbortEnvironmentUpdate": environments.abort,
         "CheckDNSAvailability": environments.dns,
+        "ComposeEnvironments": environments.compose,
         "CreateApplication": applications.create,
         "CreateApplicationVersion": applications.create_version,
         "CreateConfigurationTemplate": templates.create,

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
 from beanpole.control.base import Base
+from beanpole.control.compose_group import compose_group
 from beanpole.control.context import By, Control, the_environment
 from beanpole.control.update import Update
 from beanpole.services.elasticbeanstalk import paging, shapes, tags, template_source
-from beanpole.store import environments, instances, operations
+from beanpole.store import environments, instances, links, operations
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from beanpole.aws.call import Call
     from beanpole.options.setting import Setting
     from beanpole.store.environments import Environment
+    from beanpole.store.links import Link
     from beanpole.store.operations import Operation
 
 
@@ -71,8 +73,9 @@ class Environments:
             if include is None:
                 found = _without_predecessors(found)
             under_way = {each.environment_id: each for each in operations.open_of_users(db)}
+            linked = links.every(db)
             page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
-            shaped = [self._shape(db, each, under_way.get(each.id)) for each in page]
+            shaped = [self._shape(db, each, under_way.get(each.id), linked.get(each.id, [])) for each in page]
         return {"Environments": shaped, "NextToken": token}
 
     def update(self, call: Call) -> dict[str, Any]:
@@ -105,6 +108,14 @@ class Environments:
             environment = the_environment(db, name=_environment_name(params), id_=params.get("EnvironmentId"))
         return template_source.settings_for(self._control, params, environment.application, environment.tier)
 
+    def compose(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        if "ApplicationName" not in params:
+            raise errors.missing("ApplicationName is required.")
+        labels = params.get("VersionLabels", [])
+        begun = compose_group(self._control, _by(call), params["ApplicationName"], params.get("GroupName"), labels)
+        return {"Environments": [self._one(each) for each in begun], "NextToken": None}
+
     def abort(self, call: Call) -> None:
         params = call.params
         abort(self._control, _by(call), name=params.get("EnvironmentName"), id_=params.get("EnvironmentId"))
@@ -114,7 +125,18 @@ class Environments:
         if params.get("TerminateResources") is False:
             raise errors.invalid("TerminateResources=false is not built: terminating ends the environment's processes.")
         name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
+        if not params.get("ForceTerminate", False):
+            self._refuse_linked(name, id_)
         return self._one(terminate.terminate(self._control, _by(call), name=name, id_=id_))
+
+    def _refuse_linked(self, name: str | None, id_: str | None) -> None:
+        """Raises the API's error for an environment that another one of its group depends on."""
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=name, id_=id_)
+            others = [other for other in links.dependents(db, environment.name) if other != environment.name]
+        if others:
+            words = f"{', '.join(others)} depends on environment {environment.name} by a link."
+            raise errors.invalid(f"{words} Give ForceTerminate to terminate it all the same.")
 
     def dns(self, call: Call) -> dict[str, Any]:
         prefix = call.params["CNAMEPrefix"]
@@ -147,11 +169,13 @@ class Environments:
     def _one(self, environment: Environment) -> dict[str, Any]:
         with self._control.database.read() as db:
             under_way = next((each for each in operations.open_of_users(db, environment.id)), None)
-            return self._shape(db, environment, under_way)
+            return self._shape(db, environment, under_way, links.of(db, environment.id))
 
-    def _shape(self, db: sa.Connection, environment: Environment, under_way: Operation | None) -> dict[str, Any]:
+    def _shape(
+        self, db: sa.Connection, environment: Environment, under_way: Operation | None, linked: list[Link]
+    ) -> dict[str, Any]:
         """Before the first version has passed, the one that is being launched is shown, as Elastic Beanstalk does."""
-        shaped = shapes.environment(self._control, environment, under_way)
+        shaped = shapes.environment(self._control, environment, under_way, linked)
         if under_way is not None and under_way.kind == "create":
             release = environments.find_release(db, environment.id, under_way.release)
             shaped["VersionLabel"] = release.version_label if release else None

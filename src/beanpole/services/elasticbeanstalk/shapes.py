@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from beanpole.options.settings import Listed
     from beanpole.store.applications import Application, Version
     from beanpole.store.environments import Environment
+    from beanpole.store.links import Link
     from beanpole.store.operations import Operation
 
 TIERS = {
@@ -64,7 +65,9 @@ def version(control: Control, found: Version) -> dict[str, Any]:
     }
 
 
-def environment(control: Control, found: Environment, under_way: Operation | None) -> dict[str, Any]:
+def environment(
+    control: Control, found: Environment, under_way: Operation | None, linked: Iterable[Link]
+) -> dict[str, Any]:
     """`under_way`: the environment's open operation of a user, if any."""
     platform = the_platform(control, found.platform, found.platform_version)
     abortable = under_way is not None and under_way.kind != "terminate" and under_way.phase == "forward"
@@ -84,7 +87,7 @@ def environment(control: Control, found: Environment, under_way: Operation | Non
         "Health": color(found.health),
         "HealthStatus": found.health,
         "Tier": TIERS[found.tier],
-        "EnvironmentLinks": [],
+        "EnvironmentLinks": [{"LinkName": each.name, "EnvironmentName": each.target} for each in linked],
         "EnvironmentArn": control.arn("environment", found.application, found.name),
         **platform_names(control, platform),
     }
