@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beanpole.services.elasticbeanstalk.account import Account
 from beanpole.services.elasticbeanstalk.applications import Applications
 from beanpole.services.elasticbeanstalk.environments import Environments
 from beanpole.services.elasticbeanstalk.events import Events
@@ -31,8 +32,10 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
     info = EnvironmentInfo(control, logs, links)
     templates = ConfigurationTemplates(control)
     tags = Tags(control)
+    account = Account(control)
     return {
         "AbortEnvironmentUpdate": environments.abort,
+        "ApplyEnvironmentManagedAction": account.apply_managed_action,
         "CheckDNSAvailability": environments.dns,
         "ComposeEnvironments": environments.compose,
         "CreateApplication": applications.create,
@@ -44,11 +47,14 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "DeleteApplicationVersion": applications.delete_version,
         "DeleteConfigurationTemplate": templates.delete,
         "DeleteEnvironmentConfiguration": configuration.delete_draft,
+        "DescribeAccountAttributes": account.attributes,
         "DescribeApplicationVersions": applications.describe_versions,
         "DescribeApplications": applications.describe,
         "DescribeConfigurationOptions": ConfigurationOptions(control).describe,
         "DescribeConfigurationSettings": configuration.describe,
         "DescribeEnvironmentHealth": health.describe_environment,
+        "DescribeEnvironmentManagedActionHistory": account.managed_history,
+        "DescribeEnvironmentManagedActions": account.managed_actions,
         "DescribeEnvironmentResources": environments.resources,
         "DescribeEnvironments": environments.describe,
         "DescribeEvents": Events(control).describe,
