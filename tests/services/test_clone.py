@@ -62,7 +62,8 @@ def test_a_clone_has_settings_version_platform_and_tags(site: ApiSite, eb: Any) 
         VersionLabel="v1",
         SolutionStackName="Python 3.11",
         OptionSettings=[setting("GREETING", "hello"), setting("MinSize", "2", GROUP), setting("MaxSize", "3", GROUP)],
-        Tags=[{"Key": "team", "Value": "pets"}, {"Key": "stage", "Value": "test"}],
+        Tags=[{"Key": key, "Value": "test"} for key in ("stage", "beanpole:bluegreen:of")]
+        + [{"Key": "team", "Value": "pets"}],
     )
     site.end_operations()
     site.version("v2")

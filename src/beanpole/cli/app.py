@@ -10,6 +10,7 @@ import typer
 from beanpole import __version__
 from beanpole.cli.abort import abort
 from beanpole.cli.adopt import adopt
+from beanpole.cli.clone import clone
 from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
 from beanpole.cli.eject import eject
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": rollback,
     "abort": abort,
     "scale": scale,
+    "clone": clone,
     "list": list_environments,
     "releases": releases,
     "history": history,

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from beanpole.store.environments import Environment
 
 
+OURS = "beanpole:"
+"""How the keys of tags begin by which commands of ours know an environment: they are about that one alone."""
+
+
 def source(control: Control, application: str, name: str) -> Base:
     """Raises the API's errors for one that is not there, has ended, is another application's or is not ready."""
     with control.database.read() as db:
@@ -35,7 +39,7 @@ def source(control: Control, application: str, name: str) -> Base:
         platform=base.platform,
         tier=base.tier,
         version_label=environment.version_label,
-        tags=given,
+        tags={key: value for key, value in given.items() if not key.startswith(OURS)},
     )
 
 

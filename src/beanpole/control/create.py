@@ -89,10 +89,7 @@ def decide(control: Control, wanted: NewEnvironment) -> Decision:
     if composed.settings.text(*LOCATION) != location:
         composed = compose.compose(control, version, wanted.platform, stored, chosen, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
-    goal = update.joining(update.target_of(composed, once=True), once=True)
-    tests = [test.words for test in tests_of(composed.settings)]
-    plan = with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
-    return Decision(wanted, version, composed, stored, location, count, plan)
+    return Decision(wanted, version, composed, stored, location, count, first_plan(composed, count))
 
 
 def begin(db: sa.Connection, control: Control, by: By, decision: Decision) -> Environment:
@@ -147,6 +144,13 @@ def begin(db: sa.Connection, control: Control, by: By, decision: Decision) -> En
         words=words,
     )
     return new
+
+
+def first_plan(composed: Composed, count: int) -> Plan:
+    """So many instances where there is none yet, all at once, whatever the policy."""
+    goal = update.joining(update.target_of(composed, once=True), once=True)
+    tests = [test.words for test in tests_of(composed.settings)]
+    return with_smoke(Plan(policy="AllAtOnce", steps=tuple(capacity.grow(count, goal))), tests)
 
 
 def cname_available(control: Control, prefix: str) -> bool:

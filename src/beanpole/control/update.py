@@ -263,6 +263,6 @@ def _first_words(environment: Environment, wanted: Update, decision: Decision) -
         words.append((f"Updating environment {environment.name}'s configuration settings.", "INFO"))
     if decision.composed is not None:
         words += [(warning, "WARN") for warning in decision.composed.warnings]
-    if decision.composed is not None and not decision.plan.steps:
+    if decision.composed is not None and not decision.plan.touches:
         words.append(("Bundle and settings equal what is running: no instance is touched.", "INFO"))
     return words

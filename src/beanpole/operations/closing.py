@@ -82,7 +82,7 @@ class Closing:
                 say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
             elif held.origin == "user":
-                if _version_changed(db, held) and plans.decode(held.plan).steps:
+                if _version_changed(db, held) and plans.decode(held.plan).touches:
                     say("New application version was deployed to running EC2 instances.")
                 say(SUCCEEDED)
             else:

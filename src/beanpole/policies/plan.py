@@ -128,6 +128,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether requests will fail for a while although nothing goes wrong."""
     schema: int = SCHEMA
 
+    @property
+    def touches(self) -> bool:
+        """Whether it does anything to the environment itself."""
+        return any(not isinstance(step, After) for step in self.steps)
+
 
 class UnknownPlan(Exception):
     """The stored plan was written by a Beanpole that this one does not understand."""
