@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from beanpole_site import EB, Site, app
+from beanpole_site import EB, Site, app, wait_for, zipped
 from eb_folder import BRANCH, NO_NETWORK, UPDATED, EbFolder, whole
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
@@ -205,10 +205,8 @@ def test_tags(site: Site, folder: EbFolder) -> None:
 
 def test_lifecycle_rules_in_an_editor(site: Site, folder: EbFolder) -> None:
     site.create(app("probe", "v1"))
-    for role in ("create-role",):
-        document = json.dumps({"Version": "2012-10-17", "Statement": []})
-        site.client("iam").create_role(RoleName="aws-elasticbeanstalk-service-role", AssumeRolePolicyDocument=document)
-        assert role
+    document = json.dumps({"Version": "2012-10-17", "Statement": []})
+    site.client("iam").create_role(RoleName="aws-elasticbeanstalk-service-role", AssumeRolePolicyDocument=document)
     editor = folder.path / "editor.py"
     editor.write_text(
         "#!/usr/bin/env python3\n"
@@ -251,18 +249,24 @@ def test_groups(site: Site, folder: EbFolder) -> None:
         assert f"Successfully launched environment: {name}" in made.text
         assert site.serving(name) == {"v1"}
     assert seen(site, "BACK", "front-dev.localhost") == site.environment("back-dev")["CNAME"]
-    launched = [site.events(EnvironmentName=name)[-1] for name in ("back-dev", "front-dev")]
-    assert all("launched" in words or "health" in words.lower() for words in launched)
+    told = site.events(ApplicationName="shop")
+    ends = [told.index(f"Successfully launched environment: {name}") for name in ("back-dev", "front-dev")]
+    assert ends == sorted(ends), "the linked one is there first"
 
     modules(folder, "v2")
     deployed = folder.eb("deploy", "--modules", "front", "back", "--env-group-suffix", "dev", "--timeout", "3")
-    assert deployed.text.count(UPDATED) == 2
+    assert updated(deployed.text) == ["back-dev", "front-dev"]
     assert site.serving("front-dev") == site.serving("back-dev") == {"v2"}
 
     # The same files under new labels: nothing is touched, and eb hears of it all the same.
     same = folder.eb("deploy", "--modules", "front", "back", "--env-group-suffix", "dev", "--timeout", "3")
-    assert same.text.count(UPDATED) == 2
+    assert updated(same.text) == ["back-dev", "front-dev"]
     assert "no instance is touched" in same.text
+
+
+def updated(text: str) -> list[str]:
+    """Names of the environments whose end eb has seen, each of which it waits for."""
+    return [name for name in ("back-dev", "front-dev") if f"{name} - INFO: {UPDATED}" in text]
 
 
 def test_a_group_whose_dependency_fails(site: Site, folder: EbFolder) -> None:
@@ -270,7 +274,6 @@ def test_a_group_whose_dependency_fails(site: Site, folder: EbFolder) -> None:
     site.client().create_application(ApplicationName="shop")
     modules(folder, "v1")
     (folder.path / "back" / "Procfile").write_text("web: false\n")
-    (folder.path / "broken").mkdir()
     ended = folder.eb("create", "--modules", "front", "back", "--env-group-suffix", "dev", "--timeout", "1")
     assert "Failed to launch environment." in ended.text
     for name in ("front-dev", "back-dev"):
@@ -312,7 +315,7 @@ def test_upgrades(tmp_path: Path) -> None:
         site.platform_version = "4.2.0"
         site.start()
         assert site.environment()["PlatformArn"] == first
-        assert "eb upgrade" in folder.eb("status").text
+        assert "There's a recommended version in the same platform branch." in folder.eb("status").text
         # Deploying, scaling and settings leave the platform alone.
         site.deploy("v2", app("probe", "v2"))
         assert site.environment()["PlatformArn"] == first
@@ -341,3 +344,29 @@ def test_upgrades(tmp_path: Path) -> None:
     finally:
         print(site.log())
         site.end()
+
+
+def test_a_group_goes_on_when_the_control_plane_was_killed(site: Site, folder: EbFolder) -> None:
+    client = site.client()
+    for label, manifest in (("f1", FRONT), ("b1", BACK)):
+        bucket = client.create_storage_location()["S3Bucket"]
+        site.client("s3").put_object(
+            Bucket=bucket, Key=label, Body=zipped(app("probe", label, **{"env.yaml": manifest}))
+        )
+        client.create_application_version(
+            ApplicationName="shop",
+            VersionLabel=label,
+            AutoCreateApplication=True,
+            Process=True,
+            SourceBundle={"S3Bucket": bucket, "S3Key": label},
+        )
+    client.compose_environments(ApplicationName="shop", GroupName="dev", VersionLabels=["f1", "b1"])
+    waits = "Wait for back-dev."
+    wait_for("the one to wait for the other", lambda: waits in site.events(EnvironmentName="front-dev"))
+    site.kill()
+    site.start()
+    for name in ("back-dev", "front-dev"):
+        launched = f"Successfully launched environment: {name}"
+        wait_for(launched, lambda name=name, launched=launched: launched in site.events(EnvironmentName=name), 120)
+    assert site.events(EnvironmentName="front-dev").count(waits) == 1
+    assert seen(site, "BACK", "front-dev.localhost") == site.environment("back-dev")["CNAME"]
