@@ -79,7 +79,7 @@ def decide(control: Control, wanted: NewEnvironment) -> Decision:
         version = _version(db, wanted)
     if version is None:
         version = versions.sample_version(control, wanted.application)
-    base = {each.key: each.value for each in wanted.base if each.key not in wanted.removals}
+    base = {each.key: each.value for each in wanted.base}
     stored = settings.after(base, wanted.changes, wanted.removals)
     chosen = settings.as_settings(stored)
     composed = compose.compose(control, version, wanted.platform, stored, chosen, None)
