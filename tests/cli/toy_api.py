@@ -269,7 +269,9 @@ class Toy:
     def _create(self, call: Call) -> dict[str, Any]:
         params = call.params
         name = params["EnvironmentName"]
-        self.add_environment(name, params["ApplicationName"], None, SolutionStackName=params["SolutionStackName"])
+        self.add_environment(
+            name, params["ApplicationName"], None, SolutionStackName=params.get("SolutionStackName", STACKS[0])
+        )
         return self.begin(call, name, "create", params["VersionLabel"])
 
     def _update(self, call: Call) -> dict[str, Any]:

@@ -83,6 +83,8 @@ class Site:
     port: int = field(default_factory=free_port)
     process: BaseProcess | None = None
     clients: dict[str, Any] = field(default_factory=dict)
+    platform_version: str | None = None
+    """Of the platforms that the control plane offers from its next start on; None for its own."""
 
     @property
     def home(self) -> Home:
@@ -98,7 +100,7 @@ class Site:
         """Start the control plane and return when it takes calls. `crash_at`: see `arm`."""
         # Only this interpreter and the system's: asking every shim of a version manager takes longer than the start.
         environment = os.environ | {"PATH": f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"}
-        words = (str(self.home.root), self.api_port, self.port, crash_at)
+        words = (str(self.home.root), self.api_port, self.port, crash_at, self.platform_version)
         told, tells = FORKED.Pipe(duplex=False)
         self.process = FORKED.Process(target=up.run_below, args=(str(self.root), dict(environment), words, tells))
         self.process.start()

@@ -13,21 +13,10 @@ from botocore.model import Shape
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 NOT_BUILT = {
-    "ApplyEnvironmentManagedAction",
     "AssociateEnvironmentOperationsRole",
-    "ComposeEnvironments",
-    "CreateConfigurationTemplate",
     "CreatePlatformVersion",
-    "DeleteConfigurationTemplate",
-    "DeleteEnvironmentConfiguration",
     "DeletePlatformVersion",
-    "DescribeAccountAttributes",
-    "DescribeEnvironmentManagedActionHistory",
-    "DescribeEnvironmentManagedActions",
     "DisassociateEnvironmentOperationsRole",
-    "UpdateApplicationResourceLifecycle",
-    "UpdateConfigurationTemplate",
-    "UpdateTagsForResource",
 }
 
 
@@ -106,6 +95,7 @@ def test_every_operation_that_is_built_serves_boto3(site: Site) -> None:
     told = eb.call("DescribeEvents", RequestId=restarted)["Events"]
     assert told[0]["Message"] == "restartAppServer completed successfully."
     refused(eb, "AbortEnvironmentUpdate", "InvalidParameterValue", **name)
+    saved_and_kept(eb, environment["EnvironmentArn"], stack)
     itself = {"SourceEnvironmentName": "shop-dev", "DestinationEnvironmentName": "shop-dev"}
     refused(eb, "SwapEnvironmentCNAMEs", "InvalidParameterValue", **itself)
     rebuilding = eb.call("RebuildEnvironment", **name)
@@ -134,6 +124,27 @@ def test_every_operation_that_is_not_built_says_so(site: Site) -> None:
         assert error["Code"] == "UnsupportedOperation", (operation, error)
         assert error["Message"] == f"Beanpole does not have the operation {operation} yet."
         assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def saved_and_kept(eb: Recording, arn: str, stack: str) -> None:
+    """What is kept about an environment and an application besides running them."""
+    of, name = {"ApplicationName": "shop"}, {"EnvironmentName": "shop-dev"}
+    eb.call("CreateConfigurationTemplate", **of, TemplateName="mine", SolutionStackName=stack)
+    changed = eb.call("UpdateConfigurationTemplate", **of, TemplateName="mine", Description="empty")
+    assert changed["Description"] == "empty"
+    assert eb.call("DescribeApplications")["Applications"][0]["ConfigurationTemplates"] == ["mine"]
+    eb.call("DeleteConfigurationTemplate", **of, TemplateName="mine")
+    eb.call("DeleteEnvironmentConfiguration", **of, **name)
+    role = "arn:aws:iam::123456789012:role/keeper"
+    rules = {"ServiceRole": role, "VersionLifecycleConfig": {"MaxCountRule": {"Enabled": True, "MaxCount": 9}}}
+    kept = eb.call("UpdateApplicationResourceLifecycle", **of, ResourceLifecycleConfig=rules)
+    assert kept["ResourceLifecycleConfig"]["VersionLifecycleConfig"]["MaxCountRule"]["MaxCount"] == 9
+    eb.call("UpdateTagsForResource", ResourceArn=arn, TagsToRemove=["team"])
+    assert eb.call("DescribeAccountAttributes")["ResourceQuotas"]["EnvironmentQuota"] == {"Maximum": 200}
+    assert eb.call("DescribeEnvironmentManagedActions", **name)["ManagedActions"] == []
+    assert eb.call("DescribeEnvironmentManagedActionHistory", **name)["ManagedActionHistoryItems"] == []
+    refused(eb, "ApplyEnvironmentManagedAction", "ManagedActionInvalidStateException", **name, ActionId="a")
+    refused(eb, "ComposeEnvironments", "InvalidParameterValue", **of, VersionLabels=["v2"])
 
 
 class Recording:

@@ -16,6 +16,7 @@ from typing import Any
 
 from beanpole import server
 from beanpole.home import Home
+from beanpole.platforms import names
 from beanpole.store import operations
 
 
@@ -56,8 +57,15 @@ def crash_at(number: int) -> None:
                 setattr(module, name, new)
 
 
-def run(home: str, api: int, balancer: int, crash: int | None, told: Callable[[str], None]) -> None:
-    """Serve until SIGTERM. `told` is given one line: where it serves, or why it does not."""
+def run(
+    home: str, api: int, balancer: int, crash: int | None, version: str | None, told: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM. `told` is given one line: where it serves, or why it does not.
+
+    `version`: of the platforms that are offered; None for the program's own.
+    """
+    if version is not None:
+        names.VERSION = version
     options = server.Options(Home(Path(home)), ("127.0.0.1", api), ("127.0.0.1", balancer))
     if crash is not None:
         crash_at(crash)
@@ -82,4 +90,4 @@ def run_below(root: str, environment: dict[str, str], words: tuple[Any, ...], to
 
 if __name__ == "__main__":
     home, api, balancer = sys.argv[1:]
-    run(home, int(api), int(balancer), None, lambda line: print(line, flush=True))
+    run(home, int(api), int(balancer), None, None, lambda line: print(line, flush=True))

@@ -75,3 +75,34 @@ def test_other_arns(arn: str) -> None:
 def test_not_a_version(version: str) -> None:
     with pytest.raises(ValueError, match="not a Python version"):
         Platforms([version])
+
+
+@pytest.mark.parametrize(
+    ("name", "python"),
+    [
+        (P311.arn("eu-west-1"), "3.11"),
+        (P311.arn("eu-west-1").replace("4.1.0", "3.9.9"), "3.11"),
+        ("64bit Amazon Linux 2023 v3.0.1 running Python 3.13", "3.13"),
+        ("python-3.13", "3.13"),
+        ("64bit Amazon Linux 2 v3.0.1 running Python 3.12", None),
+        ("64bit Amazon Linux 2023 v3.0.1 running PHP 8.1", None),
+        ("arn:aws:elasticbeanstalk:eu-west-1:123456789012:platform/Mine/1.0.0", None),
+        ("", None),
+    ],
+)
+def test_names_in_files_outlive_region_and_version(name: str, python: str | None) -> None:
+    found = OURS.of_file(name)
+    assert (found.python if found else None) == python
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("4.0.9", True), ("3.10.0", True), ("4.1.0", False), ("4.1.1", False), ("5.0.0", False)]
+)
+def test_an_older_version_is_known_and_not_to_be_had(version: str, known: bool) -> None:
+    arn = P311.arn("local-1").replace("4.1.0", version)
+    former = OURS.former(arn, "local-1")
+    assert (former is not None) is known
+    assert OURS.former(arn, "elsewhere") is None
+    if former is not None:
+        assert (former.arn("local-1"), former.solution_stack.split()[4]) == (arn, f"v{version}")
+        assert OURS.by_arn(arn, "local-1") is None

@@ -11,6 +11,7 @@ from beanpole import __version__
 from beanpole.cli.abort import abort
 from beanpole.cli.adopt import adopt
 from beanpole.cli.bluegreen import bluegreen
+from beanpole.cli.clone import clone
 from beanpole.cli.deploy import deploy
 from beanpole.cli.down import down
 from beanpole.cli.eject import eject
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "swap": swap,
     "rebuild": rebuild,
     "restore": restore,
+    "clone": clone,
     "list": list_environments,
     "releases": releases,
     "history": history,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from beanpole.aws.errors import AwsError
-from beanpole.control import errors, sample, terminate
+from beanpole.control import errors, lifecycle, processing, quotas, sample, terminate
 from beanpole.control.context import By, Control
+from beanpole.policies.lifecycle import Lifecycle, encode
 from beanpole.store import applications, environments, events, tags
 from beanpole.store.applications import Application, Version
 from beanpole.store.bundles import BundleError, Manifest, check_and_unpack
-from beanpole.store.events import Subject
+from beanpole.store.events import Severity, Subject
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -27,25 +28,35 @@ SAMPLE = "Sample Application"
 _NOTHING_THERE = ("NoSuchBucket", "NoSuchKey")
 """What the object store says where a bundle has gone already."""
 
-_NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
+NAME = re.compile(r"[^/\x00-\x1f\x7f]{1,100}")
+"""Of applications, versions and saved configurations."""
 
 
 def create_application(
-    control: Control, by: By, name: str, description: str | None, given_tags: Mapping[str, str] | None = None
+    control: Control,
+    by: By,
+    name: str,
+    description: str | None,
+    given_tags: Mapping[str, str] | None = None,
+    lifecycle_config: Mapping[str, Any] | None = None,
 ) -> Application:
-    _check_name(name, "Application name")
+    check_name(name, "Application name")
+    rules = encode(lifecycle.changed(Lifecycle(), lifecycle_config)) if lifecycle_config else None
     database = control.database
     with database.write() as db:
         if applications.find(db, name) is not None:
             raise errors.invalid(f"Application {name} already exists.")
-        new = _add_application(db, control, by, name, description)
+        new = _add_application(db, control, by, name, description, rules)
         tags.add(db, control.arn("application", name), given_tags or {})
     return new
 
 
-def _add_application(db: sa.Connection, control: Control, by: By, name: str, description: str | None) -> Application:
+def _add_application(
+    db: sa.Connection, control: Control, by: By, name: str, description: str | None, rules: str | None = None
+) -> Application:
+    quotas.one_more_application(db)
     now = control.database.now_ms()
-    new = Application(name, description, now, now)
+    new = Application(name, description, now, now, lifecycle=rules)
     applications.add(db, new)
     subject = Subject(application=name, request_id=by.request_id)
     for words in ("createApplication is starting.", f"Created new Application: {name}"):
@@ -101,20 +112,23 @@ def create_version(
     The bundle is checked and taken apart here, so that a version which exists can be deployed.
     """
     if create_application_too:
-        _check_name(application, "Application name")
-    _check_name(label, "Version label")
+        check_name(application, "Application name")
+    check_name(label, "Version label")
     with control.database.read() as db:
         _may_add(db, application, label, create_application_too)
     new = sample_version(control, application, label) if source is None else _of_bundle(control, application, source)
-    new = msgspec.structs.replace(
-        new, label=label, description=description, status="PROCESSED" if process else "UNPROCESSED"
-    )
+    new = msgspec.structs.replace(new, label=label, description=description)
+    found = processing.wrong(control, new) if process else []
+    if process:
+        new = msgspec.structs.replace(new, status="FAILED" if found else "PROCESSED")
     with control.database.write() as db:
         # The bundle took its time: the application may have come or gone meanwhile, and the label may be taken.
         if _may_add(db, application, label, create_application_too) is None:
             _add_application(db, control, by, application, None)
-        new = add_version(db, control, by, new)
+        new = add_version(db, control, by, new, found)
         tags.add(db, control.arn("applicationversion", application, label), given_tags or {})
+        gone = lifecycle.apply(db, control, by, application, label)
+    lifecycle.delete_sources(control, by, gone)
     return new
 
 
@@ -129,8 +143,12 @@ def sample_version(control: Control, application: str, label: str = SAMPLE) -> V
     )
 
 
-def add_version(db: sa.Connection, control: Control, by: By, new: Version) -> Version:
-    """In the caller's transaction, which has found the application, and no version of that label."""
+def add_version(db: sa.Connection, control: Control, by: By, new: Version, wrong: Iterable[str] = ()) -> Version:
+    """In the caller's transaction, which has found the application, and no version of that label.
+
+    `wrong`: why it is FAILED, for whom looks at its events.
+    """
+    quotas.one_more_version(db)
     now = control.database.now_ms()
     new = msgspec.structs.replace(new, created_at=now, updated_at=now)
     applications.add_version(db, new)
@@ -138,8 +156,11 @@ def add_version(db: sa.Connection, control: Control, by: By, new: Version) -> Ve
     subject = Subject(application=new.application, version_label=new.label, request_id=by.request_id)
     events.say(db, now, subject, "createApplicationVersion is starting.")
     events.say(db, now, subject, f"Created new Application Version: {new.label}")
-    if new.status == "PROCESSED":
-        events.say(db, now, subject, f"Finished processing application version {new.label}: PROCESSED.")
+    for problem in wrong:
+        events.say(db, now, subject, problem, "ERROR")
+    if new.status != "UNPROCESSED":
+        severity: Severity = "ERROR" if new.status == "FAILED" else "INFO"
+        events.say(db, now, subject, f"Finished processing application version {new.label}: {new.status}.", severity)
     events.say(db, now, subject, "createApplicationVersion completed successfully.")
     return new
 
@@ -210,6 +231,6 @@ def _unpacked(control: Control, path: Path, name: str) -> str:
     return control.blobs.put([manifest.to_json().encode()]).sha256
 
 
-def _check_name(name: str, what: str) -> None:
-    if not _NAME.fullmatch(name):
+def check_name(name: str, what: str) -> None:
+    if not NAME.fullmatch(name):
         raise errors.invalid(f"{what} must have 1 to 100 characters and no slash: {name!r}")

@@ -44,8 +44,13 @@ def compose(
     stored: Mapping[OptionKey, str],
     changes: Iterable[Setting],
     previous: Settings | None,
+    *,
+    platform_version: str | None = None,
 ) -> Composed:
-    """The release that this version would be. Raises the API's errors for settings or a bundle that cannot be."""
+    """The release that this version would be. Raises the API's errors for settings or a bundle that cannot be.
+
+    `platform_version`: the one that the environment stays on; None for the newest.
+    """
     manifest = manifest_of(control, version)
     bundle = Bundle(manifest.files, lambda path: manifest.read(path, control.blobs))
     found = candidate(control.registry, settings.CONTEXT, bundle, settings.as_settings(stored), list(changes), previous)
@@ -58,6 +63,7 @@ def compose(
         files=manifest.digest,
         python=version_of_python,
         platform=branch,
+        platform_version=platform_version or control.platforms.version,
         processes=tuple(Process(each.name, each.command) for each in application.processes),
         layer=control.layers.key(application.requirements, version_of_python),
         commands=found.extensions.commands,

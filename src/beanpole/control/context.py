@@ -40,7 +40,15 @@ class Objects(Protocol):
         """The file with the bytes of what `get` found."""
         ...
 
-    def put(self, bucket: str, key: str, content: bytes | Path, content_type: str | None = None) -> object: ...
+    def put(
+        self, bucket: str, key: str, content: bytes | Path, content_type: str | None = None, expected: str | None = None
+    ) -> object:
+        """`expected`: the ETag of what is to be replaced, '' for nothing; PreconditionFailed when that is not so."""
+        ...
+
+    def read(self, bucket: str, key: str) -> bytes | None:
+        """The content of a small object; None when there is none."""
+        ...
 
     def delete(self, bucket: str, key: str) -> object: ...
 
@@ -64,8 +72,7 @@ class Control:
 
     @property
     def bucket(self) -> str:
-        """Where bundles and logs are kept, by Elastic Beanstalk's naming rule."""
-        return f"elasticbeanstalk-{self.identity.region}-{self.identity.account}"
+        return self.identity.bucket
 
     def arn(self, kind: str, *names: str) -> str:
         path = "/".join((kind, *names))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from beanpole.control import applications as versions
-from beanpole.control import compose, edges, errors, locations, settings, submit, update
+from beanpole.control import compose, edges, errors, locations, quotas, settings, submit, update
 from beanpole.operations.placing import LOCATION
 from beanpole.options.smoke import tests_of
 from beanpole.policies import capacity
@@ -44,77 +44,105 @@ class NewEnvironment:
     cname_prefix: str | None = None
     description: str | None = None
     tier: str = "WebServer"
+    base: list[Setting] = field(default_factory=list)
+    """Of a saved configuration or of the environment that is cloned: in force where the call says nothing."""
     changes: list[Setting] = field(default_factory=list)
     removals: set[environments.OptionKey] = field(default_factory=set)
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What the creation would be: decided, and nothing done."""
+
+    wanted: NewEnvironment
+    version: Version
+    composed: Composed
+    stored: dict[environments.OptionKey, str]
+    location: str
+    count: int
+    plan: Plan
+
+
 def create(control: Control, by: By, wanted: NewEnvironment) -> Environment:
     """Begin the creation; the environment as it is then. Raises the API's errors, and changes nothing when it does."""
+    decision = decide(control, wanted)
+    with control.database.write() as db:
+        new = begin(db, control, by, decision)
+    control.wake()
+    return new
+
+
+def decide(control: Control, wanted: NewEnvironment) -> Decision:
     _check_names(wanted)
     with control.database.read() as db:
         version = _version(db, wanted)
     if version is None:
         version = versions.sample_version(control, wanted.application)
-    stored = settings.after({}, wanted.changes, wanted.removals)
-    composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
+    base = {each.key: each.value for each in wanted.base}
+    stored = settings.after(base, wanted.changes, wanted.removals)
+    chosen = settings.as_settings(stored)
+    composed = compose.compose(control, version, wanted.platform, stored, chosen, None)
     location = locations.chosen(control, composed.settings)
     # Written down even where it is the default: a later default moves nothing.
     stored |= {LOCATION: location}
     if composed.settings.text(*LOCATION) != location:
-        composed = compose.compose(control, version, wanted.platform, stored, wanted.changes, None)
+        composed = compose.compose(control, version, wanted.platform, stored, chosen, None)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
-    plan = first_plan(composed, count)
-    database = control.database
-    with database.write() as db:
-        edges.refuse_local(db, location)
-        locations.refuse_crowd(db, "", composed.settings, count)
-        # Nobody was kept from anything while the release was composed: all is asked once more.
-        there = _version(db, wanted)
-        if there is None:
-            versions.add_version(db, control, by, version)
-        elif there.manifest != version.manifest:
-            raise errors.invalid(f"Application Version {version.label} was replaced at this moment. Try again.")
-        now = database.now_ms()
-        new = Environment(
-            id="e-" + "".join(secrets.choice(_ID) for _ in range(10)),
-            name=wanted.name,
-            application=wanted.application,
-            description=wanted.description,
-            cname_prefix=(wanted.cname_prefix or free_cname(db, wanted.name)).lower(),
-            tier=wanted.tier,
-            platform=wanted.platform,
-            status="Launching",
-            health="Pending",
-            causes="[]",
-            desired=count,
-            version_label=None,
-            release=None,
-            created_at=now,
-            updated_at=now,
-        )
-        environments.add(db, new)
-        environments.put_options(db, new.id, stored)
-        tags.add(db, control.arn("environment", new.application, new.name), wanted.tags)
-        release = submit.add_release(db, control, new.id, composed, stored)
-        words: list[Said] = [
-            ("createEnvironment is starting.", "INFO"),
-            (f"Using {control.bucket} as Amazon S3 storage bucket for environment data.", "INFO"),
-            *((warning, "WARN") for warning in composed.warnings),
-        ]
-        submit.begin(
-            db,
-            control,
-            by,
-            new,
-            plan,
-            kind="create",
-            release=release,
-            desired=count,
-            settings=composed.settings,
-            words=words,
-        )
-    control.wake()
+    return Decision(wanted, version, composed, stored, location, count, first_plan(composed, count))
+
+
+def begin(db: sa.Connection, control: Control, by: By, decision: Decision) -> Environment:
+    """In the caller's transaction. Nobody was kept from anything while it was decided: all is asked once more."""
+    wanted, version, composed, count = decision.wanted, decision.version, decision.composed, decision.count
+    edges.refuse_local(db, decision.location)
+    locations.refuse_crowd(db, "", composed.settings, count)
+    quotas.more_environments(db)
+    there = _version(db, wanted)
+    if there is None:
+        versions.add_version(db, control, by, version)
+    elif there.manifest != version.manifest:
+        raise errors.invalid(f"Application Version {version.label} was replaced at this moment. Try again.")
+    now = control.database.now_ms()
+    new = Environment(
+        id="e-" + "".join(secrets.choice(_ID) for _ in range(10)),
+        name=wanted.name,
+        application=wanted.application,
+        description=wanted.description,
+        cname_prefix=(wanted.cname_prefix or free_cname(db, wanted.name)).lower(),
+        tier=wanted.tier,
+        platform=wanted.platform,
+        platform_version=composed.content.platform_version,
+        status="Launching",
+        health="Pending",
+        causes="[]",
+        desired=count,
+        version_label=None,
+        release=None,
+        created_at=now,
+        updated_at=now,
+    )
+    environments.add(db, new)
+    environments.put_options(db, new.id, decision.stored)
+    tags.add(db, control.arn("environment", new.application, new.name), wanted.tags)
+    release = submit.add_release(db, control, new.id, composed, decision.stored)
+    words: list[Said] = [
+        ("createEnvironment is starting.", "INFO"),
+        (f"Using {control.bucket} as Amazon S3 storage bucket for environment data.", "INFO"),
+        *((warning, "WARN") for warning in composed.warnings),
+    ]
+    submit.begin(
+        db,
+        control,
+        by,
+        new,
+        decision.plan,
+        kind="create",
+        release=release,
+        desired=count,
+        settings=composed.settings,
+        words=words,
+    )
     return new
 
 

@@ -36,6 +36,10 @@ def no_version(label: str) -> AwsError:
     return invalid(f"No Application Version named '{label}' found.")
 
 
+def no_template(name: str) -> AwsError:
+    return invalid(f"No Configuration Template named '{name}' found.")
+
+
 def no_environment(name_or_id: str) -> AwsError:
     return invalid(f"No Environment found for EnvironmentName = '{name_or_id}'.")
 

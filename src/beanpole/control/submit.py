@@ -13,7 +13,7 @@ from beanpole.operations.steps.leave import DRAIN_DELAY
 from beanpole.operations.steps.smoke import limit
 from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Activate, Gate, Leave, Pause, Register, Shift, Watch
+from beanpole.policies.plan import Activate, After, Gate, Leave, Pause, Register, Shift, Watch
 from beanpole.store import environments, events, operations
 from beanpole.store.events import Said, Subject
 from beanpole.store.operations import Busy, Draft
@@ -124,6 +124,7 @@ def deadline(plan: Plan, settings: Settings, before: Settings | None = None) -> 
     batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
     batch = command + 2 * start + gate + smoke + 2 * grace + FINISH
     waits = sum(step.seconds for step in plan.steps if isinstance(step, Pause | Watch))
+    waits += sum(step.limit for step in plan.steps if isinstance(step, After))
     gates = sum(step.within for step in plan.steps if isinstance(step, Gate))
     ends = 1 + sum(isinstance(step, Shift | Leave) for step in plan.steps)
     end = max(end_of(settings), end_of(before or settings))

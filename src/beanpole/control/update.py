@@ -102,13 +102,29 @@ def update(control: Control, by: By, wanted: Update, *, name: str | None, id_: s
         decision = decide(control, wanted, name=name, id_=id_)
         environment = decision.basis.environment
         with control.database.write() as db:
-            if _basis(db, wanted, name=name, id_=id_) != decision.basis:
+            if not begin(db, control, by, wanted, decision, name=name, id_=id_):
                 continue
-            _begin(db, control, by, wanted, decision)
             after = environments.find(db, environment.id)
         control.wake()
         return after or environment
     raise errors.not_ready(name or id_ or "")
+
+
+def begin(
+    db: sa.Connection,
+    control: Control,
+    by: By,
+    wanted: Update,
+    decision: Decision,
+    *,
+    name: str | None,
+    id_: str | None,
+) -> bool:
+    """In the caller's transaction. False, and nothing is done, when another change has overtaken the decision."""
+    if _basis(db, wanted, name=name, id_=id_) != decision.basis:
+        return False
+    _begin(db, control, by, wanted, decision)
+    return True
 
 
 def decide(control: Control, wanted: Update, *, name: str | None, id_: str | None) -> Decision:
@@ -119,7 +135,8 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
     before = current.settings if current else None
     platform = wanted.platform or environment.platform
     if version is not None:
-        composed = compose.compose(control, version, platform, stored, wanted.changes, before)
+        stays = environment.platform_version if wanted.platform is None else None
+        composed = compose.compose(control, version, platform, stored, wanted.changes, before, platform_version=stays)
     elif current is not None and basis.label is not None:
         # The version was deleted after it was deployed; its release still knows everything.
         composed = compose.recompose(control, current, stored, wanted.changes)
@@ -252,7 +269,8 @@ def _begin(db: sa.Connection, control: Control, by: By, wanted: Update, decision
     if decision.composed is not None:
         release = submit.add_release(db, control, environment.id, decision.composed, decision.basis.stored)
     columns = {"description": wanted.description} if wanted.description is not None else {}
-    columns |= {"platform": wanted.platform} if wanted.platform is not None else {}
+    if wanted.platform is not None:
+        columns |= {"platform": wanted.platform, "platform_version": control.platforms.version}
     if columns:
         environments.update(db, environment.id, **columns)
     submit.begin(
@@ -289,6 +307,6 @@ def _first_words(environment: Environment, wanted: Update, decision: Decision) -
         words += [(warning, "WARN") for warning in decision.composed.warnings]
     if decision.needed.need == "deployment" and decision.needed.causes:
         words.append((f"{decision.needed.words()}: every instance gets the new configuration.", "INFO"))
-    if decision.composed is not None and not decision.plan.steps:
+    if decision.composed is not None and not decision.plan.touches:
         words.append(("Bundle and settings equal what is running: no instance is touched.", "INFO"))
     return words

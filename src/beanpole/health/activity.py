@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from beanpole.policies.plan import Drain, Fetch, Once, Pause, Preflight, Register, Shift, Smoke, Swap, Watch
+from beanpole.policies.plan import After, Drain, Fetch, Once, Pause, Preflight, Register, Shift, Smoke, Swap, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["waiting", "busy", "done"]
 
-_BESIDE = (Preflight, Fetch, Once, Smoke, Drain, Register, Swap, Shift, Watch, Pause)
+_BESIDE = (After, Preflight, Fetch, Once, Smoke, Drain, Register, Swap, Shift, Watch, Pause)
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -99,7 +99,7 @@ class Closing:
                 say("Restarted application server on all ec2 instances.")
                 say(RESTARTED)
             elif held.origin == "user":
-                if _version_changed(db, held) and _steps(held):
+                if _version_changed(db, held) and plans.decode(held.plan).touches:
                     say("New application version was deployed to running EC2 instances.")
                 say(SUCCEEDED)
             else:
@@ -294,9 +294,9 @@ def verdict(db: sa.Connection, held: Operation) -> Said:
 
 
 def _platform(of: Release) -> dict[str, object]:
-    """The environment's column, as the release has it."""
-    platform = decode(of.content).platform
-    return {"platform": platform} if platform else {}
+    """The environment's columns, as the release has them."""
+    content = decode(of.content)
+    return {"platform": content.platform, "platform_version": content.platform_version} if content.platform else {}
 
 
 def _steps(held: Operation) -> tuple[AnyStep, ...]:

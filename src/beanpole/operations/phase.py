@@ -25,7 +25,7 @@ from beanpole.operations.steps.exclude import leave_rotation_of
 from beanpole.operations.words import begin_events, end_events
 from beanpole.operations.work import Work
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Retire, Shift, Smoke, Watch
+from beanpole.policies.plan import After, Drain, Fetch, Once, Preflight, Register, Retire, Shift, Smoke, Watch
 from beanpole.store import environments, events, instances, operations
 from beanpole.store.operations import LeaseLost, holding, journal_of, record
 
@@ -172,7 +172,8 @@ class Phase:
         """
         if not isinstance(failure, StepUnknown) or isinstance(step, Once) or slot.startswith("new-") or self._refused:
             return False
-        everyone = {each for other in self._plan.steps for each in other.slots if not each.startswith("new-")}
+        theirs = (other.slots for other in self._plan.steps if not isinstance(other, After))
+        everyone = {each for slots in theirs for each in slots if not each.startswith("new-")}
         left = {each for each in everyone if self._left_behind(each)} | self._silent | {slot}
         if len(everyone) - len(left) < floor(len(everyone)):
             return False

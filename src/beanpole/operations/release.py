@@ -13,6 +13,7 @@ import msgspec
 from beanpole.options.ebextensions import ContainerCommand
 from beanpole.options.setting import ENVIRONMENT_PROPERTIES
 from beanpole.options.static_files import DEFAULT, Folder, folders
+from beanpole.platforms.names import FIRST
 
 DIGEST_LENGTH = 16
 """Hexadecimal digits; it names folders and appears in what people read. A turn follows behind a dot."""
@@ -36,6 +37,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[ContainerCommand, ...] = ()
     platform: str = ""
     """Branch name of the platform; '' in releases of earlier versions, which leave the environment's as it is."""
+    platform_version: str = FIRST
+    """Of that branch, when the environment went over to it."""
     stop_first: str | None = None
     """Why the old release must stop before this one starts."""
     fixed_port: int | None = None
@@ -67,6 +70,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
             sorted(self.environment.items()),
             # Left out where it is the platform's own: releases of earlier versions keep their digest.
             *((self.static,) if self.static != DEFAULT else ()),
+            *((self.platform_version,) if self.platform_version != FIRST else ()),
         )
         same = hashlib.sha256(msgspec.json.encode(seen)).hexdigest()[:DIGEST_LENGTH]
         return f"{same}.{self.turn}" if self.turn else same

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from beanpole.policies import immutable
 from beanpole.policies.plan import (
+    ANSWER,
     Activate,
+    After,
     AnyStep,
     Fetch,
     Finish,
@@ -50,6 +52,8 @@ def begin_events(
             return [(f"{step.words}.", "INFO")]
         case Fetch() | Terminate() if plan.policy == REPLACEMENT:
             return []  # said for each batch by its launch, and for each instance that is removed
+        case After(slots=slots) if slots != (ANSWER,):
+            return [(f"{step.words}.", "INFO")]
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
         case Activate(batch=batch) if plan.policy == RESTART:

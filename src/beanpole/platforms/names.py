@@ -7,7 +7,7 @@ they state whose contract of paths, hooks and variables we keep. They do not say
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 VERSION = "4.1.0"
 """Of the contract that we keep. Above 2.0.10, so that the EB CLI turns enhanced health and its deployments table on."""
 
+FIRST = "4.1.0"
+"""What environments are of that have no version written down."""
+
 SYSTEM = "64bit Amazon Linux 2023"
 FAMILY = "Python"
 
 _ARN = re.compile(r"arn:[^:]+:elasticbeanstalk:([^:]*):(\d*):platform/([^/]+)/(\d+\.\d+\.\d+)")
+_STACK = re.compile(rf"{SYSTEM} v\d+\.\d+\.\d+ running (.+)")
 _PYTHON = re.compile(r"\d+\.\d+")
 
 
@@ -62,7 +66,8 @@ class Platforms:
 
     def __init__(self, pythons: Iterable[str]) -> None:
         """`pythons` are versions as "3.11" or "3.11.7". ValueError for anything else."""
-        platforms = {Platform(_minor(version)) for version in pythons}
+        self.version = VERSION
+        platforms = {Platform(_minor(version), VERSION) for version in pythons}
         self._platforms = tuple(sorted(platforms, key=lambda platform: platform.order, reverse=True))
         self._named = {name.lower(): platform for platform in self._platforms for name in platform.names}
 
@@ -85,6 +90,25 @@ class Platforms:
             return None
         platform = next((platform for platform in self._platforms if platform.branch == match[3]), None)
         return platform if platform and platform.version == match[4] else None
+
+    def former(self, arn: str, region: str) -> Platform | None:
+        """By the ARN of an older version, which environments may still be of, and which no other one can get."""
+        match = _ARN.fullmatch(arn)
+        if match is None or match[1] != region or match[2] or _numbers(match[4]) >= _numbers(self.version):
+            return None
+        platform = self.named(match[3])
+        return replace(platform, version=match[4]) if platform is not None else None
+
+    def of_file(self, name: str) -> Platform | None:
+        """By any name, also by an ARN or a solution stack of another region or version: files outlive both."""
+        arn, stack = _ARN.fullmatch(name), _STACK.fullmatch(name)
+        if arn is not None:
+            return self.named(arn[3]) if not arn[2] else None
+        return self.named(name) or (self.named(stack[1]) if stack is not None else None)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 def _minor(version: str) -> str:

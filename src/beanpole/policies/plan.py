@@ -144,8 +144,21 @@ class Terminate(Step, frozen=True, kw_only=True, tag=True):
     """Stop everything on the instances and remove them."""
 
 
+class After(Step, frozen=True, kw_only=True, tag=True):
+    """Other environments of the same request come first. The slots are their names, or ANSWER alone.
+
+    `limit`: seconds that the others may take. One of them that fails fails the step.
+    """
+
+    limit: int = 0
+
+
+ANSWER = "the answer"
+"""A slot of After that waits a moment, so that a client which counts from the call's answer misses nothing."""
+
 AnyStep = (
-    Preflight
+    After
+    | Preflight
     | Launch
     | Fetch
     | Once
@@ -176,6 +189,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     downtime: bool = False
     """Whether requests will fail for a while although nothing goes wrong."""
     schema: int = SCHEMA
+
+    @property
+    def touches(self) -> bool:
+        """Whether it does anything to the environment itself."""
+        return any(not isinstance(step, After) for step in self.steps)
 
 
 class UnknownPlan(Exception):

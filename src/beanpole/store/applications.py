@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import sqlalchemy as sa
 
-from beanpole.store import rows
+from beanpole.store import rows, templates
 from beanpole.store.schema import application, version
 
 
@@ -15,6 +15,7 @@ class Application(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     deleting: str | None = None
+    lifecycle: str | None = None
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -48,7 +49,11 @@ def update(db: sa.Connection, name: str, **columns: object) -> None:
 
 
 def remove(db: sa.Connection, name: str) -> None:
-    """Remove the application and its versions. Its environments must be terminated; their records stay."""
+    """Remove the application, its versions and its saved configurations.
+
+    Its environments must be terminated; their records stay.
+    """
+    templates.remove_all(db, name)
     db.execute(version.delete().where(version.c.application == name))
     db.execute(application.delete().where(application.c.name == name))
 
@@ -66,6 +71,11 @@ def versions(db: sa.Connection, application_name: str | None = None, labels: lis
     if labels is not None:
         query = query.where(version.c.label.in_(labels))
     return rows.every(db, query, Version)
+
+
+def count_versions(db: sa.Connection) -> int:
+    """Of all applications together."""
+    return db.execute(sa.select(sa.func.count()).select_from(version)).scalar_one()
 
 
 def add_version(db: sa.Connection, new: Version) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 
+from beanpole.platforms.names import FIRST
 from beanpole.store import rows
 from beanpole.store.schema import environment, operation, option, release
 
@@ -36,6 +37,7 @@ class Environment(msgspec.Struct, frozen=True):
     terminated_at: int | None = None
     terminate_at: int | None = None
     """When the control plane is to terminate it; None: never by itself."""
+    platform_version: str = FIRST
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -106,6 +108,18 @@ def names_deploying(db: sa.Connection, application: str, label: str) -> set[str]
         .join(release, sa.and_(release.c.environment_id == environment.c.id, release.c.number == operation.c.release))
         .where(operation.c.phase != "done", environment.c.application == application)
         .where(release.c.version_label == label)
+    )
+    return set(db.execute(query).scalars())
+
+
+def labels_deploying(db: sa.Connection, application: str) -> set[str]:
+    """Labels of the versions that open operations bring to environments of the application, or would go back to."""
+    numbers = sa.or_(release.c.number == operation.c.release, release.c.number == operation.c.previous)
+    query = (
+        sa.select(release.c.version_label)
+        .join(operation, sa.and_(operation.c.environment_id == release.c.environment_id, numbers))
+        .join(environment, environment.c.id == operation.c.environment_id)
+        .where(operation.c.phase != "done", environment.c.application == application)
     )
     return set(db.execute(query).scalars())
 

@@ -23,6 +23,20 @@ class Identity(msgspec.Struct, frozen=True):
     """Twelve digits: clients parse it out of ARNs and accept digits only."""
     region: str
 
+    @property
+    def bucket(self) -> str:
+        """Where bundles, saved configurations and logs are kept, by Elastic Beanstalk's naming rule."""
+        return _bucket(self.region, self.account)
+
+
+def bucket_of(db: sa.Connection) -> str:
+    """`Identity.bucket`, for whoever has no more than a transaction."""
+    return _bucket(find(db, "region") or "", find(db, "account") or "")
+
+
+def _bucket(region: str, account: str) -> str:
+    return f"elasticbeanstalk-{region}-{account}"
+
 
 def identity(database: Database, region: str) -> Identity:
     """This store's identity; made at the first call. `region` counts at that call only."""

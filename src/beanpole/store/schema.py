@@ -125,6 +125,7 @@ application = sa.Table(
     _text("name", primary_key=True),
     _text("description", null=True),
     _text("deleting", null=True),  # request id of the call that deletes it, once its environments are gone
+    _text("lifecycle", null=True),  # JSON, see policies/lifecycle.py; null: every version is kept
     sa.Column("created_at", _time, nullable=False),
     sa.Column("updated_at", _time, nullable=False),
 )
@@ -154,6 +155,7 @@ environment = sa.Table(
     _text("cname_prefix", null=True),  # of a terminated one: the name that it had, which is free again
     _text("tier"),
     _text("platform"),  # branch name, see platforms/
+    _text("platform_version", server_default="4.1.0"),  # of that branch, of the last release that passed
     _text("status"),
     _text("health"),  # HealthStatus; the colour follows from it
     _text("causes"),  # JSON list of words
@@ -179,6 +181,14 @@ environment = sa.Table(
         sqlite_where=sa.text("terminated_at IS NULL"),
         postgresql_where=sa.text("terminated_at IS NULL"),
     ),
+)
+
+link = sa.Table(
+    "link",  # an environment of a group and those that it depends on
+    metadata,
+    _text("environment_id", sa.ForeignKey("environment.id"), primary_key=True),
+    _text("name", primary_key=True),  # the environment property that has the other's address
+    _text("target"),  # the other's name
 )
 
 tag = sa.Table(

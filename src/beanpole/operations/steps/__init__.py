@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from beanpole.operations.steps.activate import activate, finish, gate, register
+from beanpole.operations.steps.after import after
 from beanpole.operations.steps.arrive import fetch, once, prepare
 from beanpole.operations.steps.exclude import exclude
 from beanpole.operations.steps.launch import launch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from beanpole.operations.work import Handler
 
 HANDLERS: dict[type[plan.AnyStep], Handler] = {
+    plan.After: after,
     plan.Preflight: preflight,
     plan.Launch: launch,
     plan.Fetch: fetch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beanpole.services.elasticbeanstalk.account import Account
 from beanpole.services.elasticbeanstalk.applications import Applications
 from beanpole.services.elasticbeanstalk.cnames import Cnames
 from beanpole.services.elasticbeanstalk.environments import Environments
@@ -14,6 +15,7 @@ from beanpole.services.elasticbeanstalk.options import ConfigurationOptions
 from beanpole.services.elasticbeanstalk.platforms import Platforms
 from beanpole.services.elasticbeanstalk.settings import ConfigurationSettings
 from beanpole.services.elasticbeanstalk.tags import Tags
+from beanpole.services.elasticbeanstalk.templates import ConfigurationTemplates
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Handler
@@ -30,20 +32,31 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
     configuration = ConfigurationSettings(control)
     health = Health(control, collector)
     info = EnvironmentInfo(control, logs, links)
+    templates = ConfigurationTemplates(control)
+    tags = Tags(control)
+    account = Account(control)
     return {
         "AbortEnvironmentUpdate": environments.abort,
+        "ApplyEnvironmentManagedAction": account.apply_managed_action,
         "CheckDNSAvailability": cnames.available,
+        "ComposeEnvironments": environments.compose,
         "CreateApplication": applications.create,
         "CreateApplicationVersion": applications.create_version,
+        "CreateConfigurationTemplate": templates.create,
         "CreateEnvironment": environments.create,
         "CreateStorageLocation": environments.storage_location,
         "DeleteApplication": applications.delete,
         "DeleteApplicationVersion": applications.delete_version,
+        "DeleteConfigurationTemplate": templates.delete,
+        "DeleteEnvironmentConfiguration": configuration.delete_draft,
+        "DescribeAccountAttributes": account.attributes,
         "DescribeApplicationVersions": applications.describe_versions,
         "DescribeApplications": applications.describe,
         "DescribeConfigurationOptions": ConfigurationOptions(control).describe,
         "DescribeConfigurationSettings": configuration.describe,
         "DescribeEnvironmentHealth": health.describe_environment,
+        "DescribeEnvironmentManagedActionHistory": account.managed_history,
+        "DescribeEnvironmentManagedActions": account.managed_actions,
         "DescribeEnvironmentResources": environments.resources,
         "DescribeEnvironments": environments.describe,
         "DescribeEvents": Events(control).describe,
@@ -52,7 +65,7 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "ListAvailableSolutionStacks": platforms.solution_stacks,
         "ListPlatformBranches": platforms.branches,
         "ListPlatformVersions": platforms.versions,
-        "ListTagsForResource": Tags(control).list,
+        "ListTagsForResource": tags.list,
         "RebuildEnvironment": environments.rebuild,
         "RequestEnvironmentInfo": info.request,
         "RestartAppServer": environments.restart,
@@ -60,7 +73,10 @@ def handlers(control: Control, collector: Collector, logs: Logs, links: Links) -
         "SwapEnvironmentCNAMEs": cnames.swap,
         "TerminateEnvironment": environments.terminate,
         "UpdateApplication": applications.update,
+        "UpdateApplicationResourceLifecycle": applications.update_lifecycle,
         "UpdateApplicationVersion": applications.update_version,
+        "UpdateConfigurationTemplate": templates.update,
         "UpdateEnvironment": environments.update,
+        "UpdateTagsForResource": tags.update,
         "ValidateConfigurationSettings": configuration.validate,
     }

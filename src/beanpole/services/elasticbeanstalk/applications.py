@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beanpole.control import applications as verbs
-from beanpole.control import errors
+from beanpole.control import errors, lifecycle
 from beanpole.control.context import By, Control
 from beanpole.services.elasticbeanstalk import paging, shapes, tags
-from beanpole.store import applications
+from beanpole.store import applications, templates
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call
@@ -25,15 +25,17 @@ class Applications:
             by,
             call.params["ApplicationName"],
             call.params.get("Description"),
-            tags.given(call.params.get("Tags", [])),
+            tags.given(call.params.get("Tags", []), tags.LIMIT),
+            call.params.get("ResourceLifecycleConfig"),
         )
-        return {"Application": shapes.application(self._control, new, [])}
+        return {"Application": shapes.application(self._control, new, [], [])}
 
     def describe(self, call: Call) -> dict[str, Any]:
         names = call.params.get("ApplicationNames") or None
         with self._control.database.read() as db:
+            saved = templates.names(db)
             found = [
-                shapes.application(self._control, each, applications.versions(db, each.name))
+                shapes.application(self._control, each, applications.versions(db, each.name), saved[each.name])
                 for each in applications.listed(db, names)
             ]
         return {"Applications": found}
@@ -47,7 +49,13 @@ class Applications:
                 description = call.params["Description"]
                 applications.update(db, name, description=description, updated_at=database.now_ms())
             found = applications.listed(db, [name])[0]
-            return {"Application": shapes.application(self._control, found, applications.versions(db, name))}
+            versions, saved = applications.versions(db, name), templates.names(db)[name]
+            return {"Application": shapes.application(self._control, found, versions, saved)}
+
+    def update_lifecycle(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        found = lifecycle.update(self._control, params["ApplicationName"], params["ResourceLifecycleConfig"])
+        return {"ApplicationName": found.name, "ResourceLifecycleConfig": shapes.lifecycle(found)}
 
     def delete(self, call: Call) -> None:
         force = call.params.get("TerminateEnvByForce", False)
@@ -70,7 +78,7 @@ class Applications:
             source=(source["S3Bucket"], source["S3Key"]) if source else None,
             create_application_too=params.get("AutoCreateApplication", False),
             process=params.get("Process", False),
-            given_tags=tags.given(params.get("Tags", [])),
+            given_tags=tags.given(params.get("Tags", []), tags.LIMIT),
         )
         return {"ApplicationVersion": shapes.version(self._control, new)}
 

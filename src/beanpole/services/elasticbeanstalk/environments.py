@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.control import create, errors, settings, terminate, update
 from beanpole.control.abort import abort
+from beanpole.control.base import Base
+from beanpole.control.compose_group import compose_group
 from beanpole.control.context import By, Control, the_environment
 from beanpole.control.rebuild import rebuild
 from beanpole.control.restart import restart
 from beanpole.control.update import Update
-from beanpole.options import saved
-from beanpole.options.document import DocumentError
-from beanpole.services.elasticbeanstalk import paging, shapes, tags
-from beanpole.store import environments, instances, operations
+from beanpole.services.elasticbeanstalk import paging, shapes, tags, template_source
+from beanpole.store import environments, instances, links, operations
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from beanpole.aws.call import Call
     from beanpole.options.setting import Setting
     from beanpole.store.environments import Environment
+    from beanpole.store.links import Link
     from beanpole.store.operations import Operation
 
 
@@ -35,19 +36,20 @@ class Environments:
 
     def create(self, call: Call) -> dict[str, Any]:
         params = call.params
-        source = self._source(params)
+        base = template_source.base_of(self._control, params, params["ApplicationName"])
         tier = params.get("Tier") or {}
         wanted = create.NewEnvironment(
             application=params["ApplicationName"],
-            name=params.get("EnvironmentName") or _group_name(params),
-            version_label=params.get("VersionLabel") or None,
-            platform=self._platform(params),
+            name=_environment_name(params) or _no_name(),
+            version_label=params.get("VersionLabel") or base.version_label,
+            platform=template_source.branch_named(self._control, params, base),
             cname_prefix=params.get("CNAMEPrefix"),
             description=params.get("Description"),
-            tier=tier.get("Name", "WebServer"),
-            changes=[*source, *settings.given(params.get("OptionSettings", []))],
+            tier=tier.get("Name") or base.tier or "WebServer",
+            base=base.settings,
+            changes=settings.given(params.get("OptionSettings", [])),
             removals=settings.removed(params.get("OptionsToRemove", [])),
-            tags=tags.given(params.get("Tags", [])),
+            tags=base.tags | tags.given(params.get("Tags", [])),
         )
         return self._one(create.create(self._control, _by(call), wanted))
 
@@ -73,8 +75,9 @@ class Environments:
             if include is None:
                 found = _without_predecessors(found)
             under_way = {each.environment_id: each for each in operations.open_of_users(db)}
+            linked = links.every(db)
             page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
-            shaped = [self._shape(db, each, under_way.get(each.id)) for each in page]
+            shaped = [self._shape(db, each, under_way.get(each.id), linked.get(each.id, [])) for each in page]
         return {"Environments": shaped, "NextToken": token}
 
     def update(self, call: Call) -> dict[str, Any]:
@@ -84,22 +87,36 @@ class Environments:
 
     def wanted(self, params: dict[str, Any]) -> Update:
         """What an update asks for, from the parameters of UpdateEnvironment or of our own planning call."""
-        changes = settings.given(params.get("OptionSettings", []))
-        document = params.get("TemplateSpecification", {}).get("TemplateSource", {}).get("SourceContents")
-        if document is not None:
-            changes = [*_of_document(document), *changes]
-        else:
-            _refuse_template(params)
+        removals = settings.removed(params.get("OptionsToRemove", []))
         named = "PlatformArn" in params or "SolutionStackName" in params
         return Update(
             application=params.get("ApplicationName"),
             tier=_tier(params.get("Tier") or {}),
             version_label=params.get("VersionLabel"),
-            platform=self._platform(params) if named else None,
+            platform=template_source.branch_named(self._control, params, Base()) if named else None,
             description=params.get("Description"),
-            changes=changes,
-            removals=settings.removed(params.get("OptionsToRemove", [])),
+            changes=[
+                *(each for each in self._of_template(params) if each.key not in removals),
+                *settings.given(params.get("OptionSettings", [])),
+            ],
+            removals=removals,
         )
+
+    def _of_template(self, params: dict[str, Any]) -> list[Setting]:
+        """The settings of the saved configuration, or of the document, that the update of an environment names."""
+        if "TemplateName" not in params and not params.get("TemplateSpecification"):
+            return []
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=_environment_name(params), id_=params.get("EnvironmentId"))
+        return template_source.settings_for(self._control, params, environment.application, environment.tier)
+
+    def compose(self, call: Call) -> dict[str, Any]:
+        params = call.params
+        if "ApplicationName" not in params:
+            raise errors.missing("ApplicationName is required.")
+        labels = params.get("VersionLabels", [])
+        begun = compose_group(self._control, _by(call), params["ApplicationName"], params.get("GroupName"), labels)
+        return {"Environments": [self._one(each) for each in begun], "NextToken": None}
 
     def abort(self, call: Call) -> None:
         params = call.params
@@ -118,7 +135,18 @@ class Environments:
         if params.get("TerminateResources") is False:
             raise errors.invalid("TerminateResources=false is not built: terminating ends the environment's processes.")
         name, id_ = params.get("EnvironmentName"), params.get("EnvironmentId")
+        if not params.get("ForceTerminate", False):
+            self._refuse_linked(name, id_)
         return self._one(terminate.terminate(self._control, _by(call), name=name, id_=id_))
+
+    def _refuse_linked(self, name: str | None, id_: str | None) -> None:
+        """Raises the API's error for an environment that another one of its group depends on."""
+        with self._control.database.read() as db:
+            environment = the_environment(db, name=name, id_=id_)
+            others = [other for other in links.dependents(db, environment.name) if other != environment.name]
+        if others:
+            words = f"{', '.join(others)} depends on environment {environment.name} by a link."
+            raise errors.invalid(f"{words} Give ForceTerminate to terminate it all the same.")
 
     def resources(self, call: Call) -> dict[str, Any]:
         name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
@@ -146,75 +174,25 @@ class Environments:
     def _one(self, environment: Environment) -> dict[str, Any]:
         with self._control.database.read() as db:
             under_way = next((each for each in operations.open_of_users(db, environment.id)), None)
-            return self._shape(db, environment, under_way)
+            return self._shape(db, environment, under_way, links.of(db, environment.id))
 
-    def _shape(self, db: sa.Connection, environment: Environment, under_way: Operation | None) -> dict[str, Any]:
+    def _shape(
+        self, db: sa.Connection, environment: Environment, under_way: Operation | None, linked: list[Link]
+    ) -> dict[str, Any]:
         """Before the first version has passed, the one that is being launched is shown, as Elastic Beanstalk does."""
-        shaped = shapes.environment(self._control, environment, under_way)
+        shaped = shapes.environment(self._control, environment, under_way, linked)
         if under_way is not None and under_way.kind == "create":
             release = environments.find_release(db, environment.id, under_way.release)
             shaped["VersionLabel"] = release.version_label if release else None
         return shaped
-
-    def _source(self, params: dict[str, Any]) -> list[Setting]:
-        """What was set of the environment that a new one is to be like; nothing where the call names none."""
-        name = (params.get("TemplateSpecification") or {}).get("TemplateSource", {}).get("EnvironmentName")
-        if name is None:
-            _refuse_template(params)
-            return []
-        with self._control.database.read() as db:
-            environment = the_environment(db, name=name)
-            if environment.application != params["ApplicationName"]:
-                raise errors.no_environment(name)
-            if environment.status != "Ready":
-                raise errors.not_ready(name)
-            return settings.as_settings(environments.options(db, environment.id))
-
-    def _platform(self, params: dict[str, Any]) -> str:
-        arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")
-        if arn is not None and stack is not None:
-            raise errors.combination("PlatformArn and SolutionStackName cannot be given together.")
-        platforms = self._control.platforms
-        if arn is not None:
-            found = platforms.by_arn(arn, self._control.identity.region)
-        elif stack is not None:
-            found = platforms.named(stack)
-        else:
-            raise errors.missing("One of PlatformArn and SolutionStackName is required.")
-        if found is None:
-            have = "; ".join(platform.solution_stack for platform in platforms)
-            raise errors.invalid(f"No Solution Stack named '{arn or stack}' found. This Beanpole has: {have}.")
-        return found.branch
 
 
 def _by(call: Call) -> By:
     return By(call.caller.user, call.request_id)
 
 
-def _group_name(params: dict[str, Any]) -> str:
-    raise errors.missing("EnvironmentName is required: Beanpole composes no environments from a group yet.")
-
-
-def _refuse_template(params: dict[str, Any]) -> None:
-    name, specification = params.get("TemplateName"), params.get("TemplateSpecification") or {}
-    if name is None and not specification:
-        return
-    if name is not None:
-        what = f"Saved configurations are not built yet, so there is none named '{name}'."
-    elif specification.get("TemplateSource", {}).get("EnvironmentName") is not None:
-        what = "Cloning an environment is not built yet."
-    else:
-        what = "Template sources and snippets are not built yet."
-    raise errors.invalid(f"{what} Give OptionSettings instead.")
-
-
-def _of_document(text: str) -> list[Setting]:
-    """The option settings of a saved configuration's YAML, as `eb config` sends it from standard input."""
-    try:
-        return saved.parse(text)
-    except DocumentError as problem:
-        where = f", line {problem.line}" if problem.line else ""
-        raise errors.invalid(f"SourceContents{where}: {problem}. Nothing was changed.") from problem
+def _no_name() -> str:
+    raise errors.missing("EnvironmentName is required: only ComposeEnvironments takes names from manifests.")
 
 
 def _without_predecessors(found: list[Environment]) -> list[Environment]:

@@ -11,6 +11,7 @@ from beanpole.store.events import Event, Filter
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call
+    from beanpole.platforms.names import Platform
 
 
 class Events:
@@ -35,13 +36,15 @@ class Events:
         )
         with self._control.database.read() as db:
             found = events.listed(db, wanted)
-            platforms = {each.id: each.platform for each in environments.listed(db, deleted_since=0)}
+            platforms = {
+                each.id: shapes.the_platform(self._control, each.platform, each.platform_version)
+                for each in environments.listed(db, deleted_since=0)
+            }
         page, token = paging.page(found, params.get("NextToken"), params.get("MaxRecords"))
         return {"Events": [self._shape(each, platforms) for each in page], "NextToken": token}
 
-    def _shape(self, event: Event, platforms: dict[str, str]) -> dict[str, Any]:
-        branch = platforms.get(event.environment_id or "")
-        platform = shapes.the_platform(self._control, branch) if branch else None
+    def _shape(self, event: Event, platforms: dict[str, Platform]) -> dict[str, Any]:
+        platform = platforms.get(event.environment_id or "")
         return {
             "EventDate": shapes.moment(event.at),
             "Message": event.message,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from beanpole.control import errors, settings
+from beanpole.control import errors, settings, templates
 from beanpole.control.context import Control, the_environment
 from beanpole.services.elasticbeanstalk import shapes
 
 if TYPE_CHECKING:
     from beanpole.aws.call import Call
     from beanpole.options.option import Option
+    from beanpole.platforms.names import Platform
 
 
 class ConfigurationOptions:
@@ -27,19 +28,27 @@ class ConfigurationOptions:
             if option.applies(tier=settings.CONTEXT.tier, platform=settings.CONTEXT.platform)
             and (not asked or not asked.isdisjoint(_answers(option)))
         ]
-        platform = shapes.the_platform(self._control, self._branch(params))
-        return {"Options": found} | shapes.platform_names(self._control, platform)
+        return {"Options": found} | shapes.platform_names(self._control, self._platform(params))
 
-    def _branch(self, params: dict[str, Any]) -> str:
+    def _platform(self, params: dict[str, Any]) -> Platform:
         if "EnvironmentName" in params:
             with self._control.database.read() as db:
-                return the_environment(db, name=params["EnvironmentName"]).platform
+                environment = the_environment(db, name=params["EnvironmentName"])
+            return shapes.the_platform(self._control, environment.platform, environment.platform_version)
+        if "TemplateName" in params:
+            if "ApplicationName" not in params:
+                raise errors.missing("TemplateName goes with ApplicationName.")
+            template = templates.find(self._control, params["ApplicationName"], params["TemplateName"])
+            branch = templates.base_of(self._control, template).platform
+            if branch is None:
+                raise errors.invalid(templates.NO_PLATFORM)
+            return shapes.the_platform(self._control, branch, self._control.platforms.version)
         arn, stack = params.get("PlatformArn"), params.get("SolutionStackName")
         platforms = self._control.platforms
         found = platforms.by_arn(arn, self._control.identity.region) if arn else platforms.named(stack or "Python")
         if found is None:
             raise errors.invalid(f"No Solution Stack named '{arn or stack}' found.")
-        return found.branch
+        return found
 
 
 def _answers(option: Option) -> set[tuple[str | None, str | None]]:

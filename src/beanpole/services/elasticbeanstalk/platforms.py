@@ -54,7 +54,8 @@ class Platforms:
 
     def describe(self, call: Call) -> dict[str, Any]:
         arn = call.params.get("PlatformArn")
-        platform = self._control.platforms.by_arn(arn or "", self._control.identity.region)
+        platforms, region = self._control.platforms, self._control.identity.region
+        platform = platforms.by_arn(arn or "", region) or platforms.former(arn or "", region)
         if platform is None:
             raise errors.invalid(f"No Platform named '{arn}' found.")
         return {
@@ -80,7 +81,8 @@ class Platforms:
             "OperatingSystemVersion": "",
             "SupportedTierList": TIERS,
             "SupportedAddonList": [],
-            "PlatformLifecycleState": "Recommended",
+            # The state that older versions have is none: clients say then that there is a newer one.
+            "PlatformLifecycleState": "Recommended" if platform.version == self._control.platforms.version else "",
             "PlatformVersion": platform.version,
             "PlatformBranchName": platform.branch,
             "PlatformBranchLifecycleState": "Supported",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
 
 from beanpole.health.colors import color
 from beanpole.platforms.names import Platform
+from beanpole.policies.lifecycle import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from beanpole.options.settings import Listed
     from beanpole.store.applications import Application, Version
     from beanpole.store.environments import Environment
+    from beanpole.store.links import Link
     from beanpole.store.operations import Operation
 
 TIERS = {
@@ -27,7 +32,7 @@ def moment(milliseconds: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
 
 
-def application(control: Control, found: Application, versions: list[Version]) -> dict[str, Any]:
+def application(control: Control, found: Application, versions: list[Version], templates: list[str]) -> dict[str, Any]:
     return {
         "ApplicationArn": control.arn("application", found.name),
         "ApplicationName": found.name,
@@ -35,14 +40,16 @@ def application(control: Control, found: Application, versions: list[Version]) -
         "DateCreated": moment(found.created_at),
         "DateUpdated": moment(found.updated_at),
         "Versions": [version.label for version in versions],
-        "ConfigurationTemplates": [],
-        "ResourceLifecycleConfig": {
-            "VersionLifecycleConfig": {
-                "MaxCountRule": {"Enabled": False, "MaxCount": 200, "DeleteSourceFromS3": False},
-                "MaxAgeRule": {"Enabled": False, "MaxAgeInDays": 180, "DeleteSourceFromS3": False},
-            }
-        },
+        "ConfigurationTemplates": templates,
+        "ResourceLifecycleConfig": lifecycle(found),
     }
+
+
+def lifecycle(found: Application) -> dict[str, Any]:
+    rules = decode(found.lifecycle)
+    both = {"MaxCountRule": to_builtins(rules.count), "MaxAgeRule": to_builtins(rules.age)}
+    # Left out where there is none: the EB CLI then proposes one.
+    return {"VersionLifecycleConfig": both} | ({"ServiceRole": rules.service_role} if rules.service_role else {})
 
 
 def version(control: Control, found: Version) -> dict[str, Any]:
@@ -58,9 +65,11 @@ def version(control: Control, found: Version) -> dict[str, Any]:
     }
 
 
-def environment(control: Control, found: Environment, under_way: Operation | None) -> dict[str, Any]:
+def environment(
+    control: Control, found: Environment, under_way: Operation | None, linked: Iterable[Link]
+) -> dict[str, Any]:
     """`under_way`: the environment's open operation of a user, if any."""
-    platform = the_platform(control, found.platform)
+    platform = the_platform(control, found.platform, found.platform_version)
     abortable = under_way is not None and under_way.abortable
     gone = found.terminated_at is not None
     return {
@@ -78,16 +87,17 @@ def environment(control: Control, found: Environment, under_way: Operation | Non
         "Health": color(found.health),
         "HealthStatus": found.health,
         "Tier": TIERS[found.tier],
-        "EnvironmentLinks": [],
+        "EnvironmentLinks": [{"LinkName": each.name, "EnvironmentName": each.target} for each in linked],
         "TerminateAt": moment(found.terminate_at) if found.terminate_at is not None else None,
         "EnvironmentArn": control.arn("environment", found.application, found.name),
         **platform_names(control, platform),
     }
 
 
-def the_platform(control: Control, branch: str) -> Platform:
-    """The platform of that branch; for one whose interpreter is gone from this machine, what it was."""
-    return control.platforms.named(branch) or Platform(branch.split()[1])
+def the_platform(control: Control, branch: str, version: str) -> Platform:
+    """The platform of that branch and version; for one whose interpreter is gone from this machine, what it was."""
+    found = control.platforms.named(branch) or Platform(branch.split()[1])
+    return replace(found, version=version)
 
 
 def platform_names(control: Control, platform: Platform) -> dict[str, Any]:

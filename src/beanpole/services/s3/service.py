@@ -18,6 +18,7 @@ from beanpole.aws.sigv4 import presign
 from beanpole.services.s3.bucket_calls import BucketCalls
 from beanpole.services.s3.buckets import Buckets
 from beanpole.services.s3.completion import Completing
+from beanpole.services.s3.conditions import ALWAYS, Conditions
 from beanpole.services.s3.multipart import Uploads
 from beanpole.services.s3.object_calls import ObjectCalls
 from beanpole.services.s3.objects import ObjectRow, Objects
@@ -78,9 +79,18 @@ class S3:
         """Make the bucket. Harmless when it is there."""
         self.buckets.create(name)
 
-    def put(self, bucket: str, key: str, content: bytes | Path, content_type: str | None = None) -> ObjectRow:
-        """Make an object of bytes or of a copy of a file. NoSuchBucket when there is no such bucket."""
+    def put(
+        self, bucket: str, key: str, content: bytes | Path, content_type: str | None = None, expected: str | None = None
+    ) -> ObjectRow:
+        """Make an object of bytes or of a copy of a file. NoSuchBucket when there is no such bucket.
+
+        `expected`: the ETag of the object that it replaces, '' where there must be none; else PreconditionFailed, or
+        NoSuchKey where there is none any more.
+        """
         check_key(key)
+        conditions = (
+            ALWAYS if expected is None else Conditions(match=expected or None, none_match=None if expected else "*")
+        )
         staged = Staged(self._blobs)
         try:
             if isinstance(content, bytes):
@@ -89,7 +99,7 @@ class S3:
                 with content.open("rb") as file:
                     while piece := file.read(PIECE):
                         staged.write(piece)
-            return self.objects.put(bucket, key, staged, content_type)
+            return self.objects.put(bucket, key, staged, content_type, conditions=conditions)
         finally:
             staged.drop()
 
