@@ -39,6 +39,8 @@ def test_our_own_service_can_be_used_with_botocore() -> None:
     assert set(client.meta.service_model.operation_names) == {
         "DescribeControlPlane",
         "PlanEnvironmentUpdate",
+        "PromoteEnvironment",
+        "ScheduleTermination",
         "DescribeOperations",
         "DescribeReleases",
         "RollbackEnvironment",

@@ -78,9 +78,9 @@ def begin(
     It is ended when all that its steps may take under these settings is over; without settings after `limit` seconds.
     """
     now = control.database.now_ms()
-    before = brought(db, control.registry, environment.id, environment.release)
     seconds = limit
     if settings is not None:
+        before = brought(db, control.registry, environment.id, environment.release)
         seconds = deadline(plan, settings, before.settings if before is not None else None)
     draft = Draft(
         environment_id=environment.id,
