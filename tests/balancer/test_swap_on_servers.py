@@ -48,16 +48,16 @@ def test_no_request_by_either_name_is_lost() -> None:
                 for host in hosts:
                     await fleet.serve(fleet.instance(ids[name], host), name)
             loads = [
-                Load(Settings(port=fleet.port, host=f"{name}.localhost", rate=50, path="/", idle=3)) for name in places
+                Load(Settings(port=fleet.port, host=f"{name}.localhost", rate=10, path="/", idle=1)) for name in places
             ]
             a, b, c, d = loads
             async with a, b, c, d:
-                await asyncio.gather(*(load.more(50) for load in loads))
+                await asyncio.gather(*(load.more(10) for load in loads))
                 await swapped(fleet, ids["a"], ids["b"])
-                await asyncio.gather(*(load.more(100) for load in loads))
+                await asyncio.gather(*(load.more(20) for load in loads))
                 assert [await fleet.get(f"{name}.localhost") for name in "ab"] == [(200, "b"), (200, "a")]
                 await fleet.balancers.apply()
-                await asyncio.gather(*(load.more(50) for load in loads))
+                await asyncio.gather(*(load.more(10) for load in loads))
             for load, seen in zip(loads, ("ab", "ab", "c", "d"), strict=True):
                 report = load.report()
                 assert report.failed == 0, (report.kinds, report.failures[:5])
@@ -76,5 +76,24 @@ def test_a_server_that_cannot_be_told_keeps_nobody_from_swapping() -> None:
             await swapped(fleet, ids["a"], ids["b"])
             # It has its server for itself, so that its proxy takes whatever name comes.
             assert [await fleet.get(f"{name}.localhost") for name in "ab"] == [(200, "b"), (200, "a")]
+
+    asyncio.run(run())
+
+
+def test_a_shared_server_that_hears_of_it_late_takes_the_new_name_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with small_fleet(2) as fleet:
+            ids = {name: fleet.environment(name) for name in "abc"}
+            for name, host in (("a", "h-1"), ("c", "h-1"), ("b", "h-2")):
+                await fleet.serve(fleet.instance(ids[name], host), name)
+            everywhere = fleet.balancers.apply_everywhere
+
+            async def then_cut() -> None:
+                await everywhere()
+                fleet.servers["h-1"].cut = True
+
+            monkeypatch.setattr(fleet.balancers, "apply_everywhere", then_cut)
+            await swapped(fleet, ids["a"], ids["b"])
+            assert [await fleet.get(f"{name}.localhost") for name in "abc"] == [(200, "b"), (200, "a"), (200, "c")]
 
     asyncio.run(run())
