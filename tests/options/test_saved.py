@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beanpole.options.document import SIZE_LIMIT, DocumentError
@@ -101,10 +101,11 @@ def test_what_is_written_has_the_form_that_clients_know() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.dictionaries(_name, _text, max_size=6), _text, st.integers(0, 10**14))
 def test_what_is_written_is_read_back(properties: dict[str, str], description: str, at: int) -> None:
-    settings = tuple(sorted(Setting(PROPERTIES, name, "", value) for name, value in properties.items()))
-    saved = Saved(settings, description, at, at, "arn:x", "WebServer")
+    chosen = tuple(sorted(Setting(PROPERTIES, name, "", value) for name, value in properties.items()))
+    saved = Saved(chosen, description, at, at, "arn:x", "WebServer")
     assert read(write(saved, "Standard")) == saved
 
 
