@@ -41,7 +41,11 @@ def shop(shared: Site, eb: Any) -> Iterator[Site]:
     [
         ("Action=MakeCoffee", "InvalidAction", "has no operation MakeCoffee"),
         ("NoAction=1", "MissingAction", "no parameter Action"),
-        ("Action=SwapEnvironmentCNAMEs", "UnsupportedOperation", "the operation SwapEnvironmentCNAMEs yet"),
+        (
+            "Action=DeletePlatformVersion&PlatformArn=arn",
+            "UnsupportedOperation",
+            "the operation DeletePlatformVersion yet",
+        ),
         ("Action=CreateApplication", "MissingParameter", "ApplicationName"),
         ("Action=CreateApplication&ApplicationName=", "ValidationError", "has 0 characters; it needs at least 1"),
         (f"Action=CreateApplication&ApplicationName={'a' * 101}", "ValidationError", "at most 100 are allowed"),

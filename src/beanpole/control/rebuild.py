@@ -90,7 +90,8 @@ def _restore(control: Control, by: By, environment_id: str) -> None:
     with control.database.read() as db:
         gone, version = _restorable(db, control, environment_id)
         stored = environments.options(db, environment_id)
-    composed = compose.compose(control, version, gone.platform, stored, [], None)
+    stays = gone.platform_version
+    composed = compose.compose(control, version, gone.platform, stored, [], None, platform_version=stays)
     count = max(composed.settings.integer(settings.GROUP, "MinSize"), 1)
     plan = create.first_plan(composed, count)
     with control.database.write() as db:
