@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 DECISIONS = 5
 """How often an update is decided on anew because something else changed the environment while it was decided on."""
 
-POLICIES = {"AllAtOnce": all_at_once.plan, "Rolling": rolling.plan}
-"""On the instances that there are."""
+POLICIES = {"Rolling": rolling.plan, rolling_with_additional_batch.NAME: rolling.plan}
+"""On the instances that there are; AllAtOnce for the others."""
 
 REPLACING = {module.NAME: module.plan for module in (rolling_with_additional_batch, immutable, traffic_splitting)}
 """With new instances."""
@@ -138,14 +138,14 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
 def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
     """Fewer instances first, then the release on those that stay, then more instances, which come with the release.
 
-    A policy with new instances makes as many of them as there are to be. It is for another release than the one that
-    passed last: where instances have lost that one, it is brought to them.
+    A policy with new instances makes as many of them as there are to be. It is for another version: settings alone are
+    brought to the instances that there are, and so is a release that some of them have lost.
     """
     deployed = current is None or current.version_label != composed.version_label
     goal = target_of(composed, once=deployed)
     rules = rules_of(composed.settings)
     replacing = REPLACING.get(rules.policy)
-    if replacing and fleet and desired and current is not None and current.digest != goal.digest:
+    if replacing and fleet and desired and deployed and current is not None and current.digest != goal.digest:
         return with_smoke(replacing(fleet, goal, rules, desired), [test.words for test in tests_of(composed.settings)])
     surplus = max(len(fleet) - desired, 0)
     steps: list[AnyStep] = capacity.shrink(fleet, surplus) if surplus else []
