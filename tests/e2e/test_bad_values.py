@@ -67,8 +67,8 @@ def test_names_that_an_environment_cannot_have(shop: Site, stack: str, name: str
         (
             COMMAND,
             "DeploymentPolicy",
-            "Immutable",
-            "Beanpole does not carry out this policy yet. Use AllAtOnce or Rolling.",
+            "TrafficSplitting",
+            "Traffic Splitting deployments are compatible only with Application Load Balancers",
         ),
         (COMMAND, "BatchSise", "1", "Unknown configuration setting. Did you mean 'BatchSize'?"),
         ("aws:nothing", "like", "this", "Unknown configuration setting."),
