@@ -64,6 +64,12 @@ def test_names_that_an_environment_cannot_have(shop: Site, stack: str, name: str
         (COMMAND, "BatchSize", "0", "Value is less than minimum allowed value: 1"),
         (COMMAND, "BatchSize", "ten", "Value is not a whole number"),
         (COMMAND, "DeploymentPolicy", "Sideways", "Value is not one of the allowed values: [AllAtOnce, Rolling, "),
+        (
+            COMMAND,
+            "DeploymentPolicy",
+            "TrafficSplitting",
+            "Traffic Splitting deployments are compatible only with Application Load Balancers",
+        ),
         (COMMAND, "BatchSise", "1", "Unknown configuration setting. Did you mean 'BatchSize'?"),
         ("aws:nothing", "like", "this", "Unknown configuration setting."),
         ("aws:autoscaling:asg", "MinSize", "5", "MinSize is greater than MaxSize"),

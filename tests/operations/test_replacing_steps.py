@@ -350,7 +350,7 @@ class Mortal(Database):
 )
 def test_a_control_plane_may_die_at_every_entry(tmp_path: Path, policy: str, outcome: str, stride: int) -> None:
     """Quickly: at every fifth."""
-    entries = 1
+    entries = 0
     while True:
         entries += stride
         home = tmp_path / str(entries)

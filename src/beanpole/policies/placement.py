@@ -1,5 +1,7 @@
 """On which servers new instances go: where the labels fit and there is room, the emptiest first, one of a kind each.
 
+Where an instance is replaced, its server takes the successor beside it, until it leaves.
+
 PURE. A refusal is one sentence with the numbers, and one of remedy; the order is the same for the same input.
 """
 

@@ -14,6 +14,7 @@ import msgspec
 
 from beanpole.balancer.pool import Pin
 from beanpole.balancer.shares import weights
+from beanpole.fleet.balancers import SETTLED
 from beanpole.operations.slots import instance_of
 from beanpole.operations.steps.leave import drain_delay
 from beanpole.policies.plan import Shift
@@ -76,16 +77,12 @@ def pin_of(settings: Settings) -> Pin | None:
 def _share(work: Work, chosen: Collection[str], percent: int) -> tuple[int, int]:
     """What each of the chosen has from now on, and each of the others."""
     with work.writing() as db:
-        leaving = {each.id for each in instances.listed(db, work.environment.id) if each.state == "terminating"}
-        serving = {
-            each.instance_id
-            for each in instances.endpoints(db, work.environment.id)
-            if each.state == "serving" and each.instance_id not in leaving
-        }
-        mine, others = serving & set(chosen), serving - set(chosen)
-        new, other = weights(len(mine), len(others), percent)
-        everyone = {each.id for each in instances.listed(db, work.environment.id)}
-        instances.share(db, {each: new if each in chosen else other for each in everyone})
+        everyone = instances.listed(db, work.environment.id)
+        staying = {each.id for each in everyone if each.state != "terminating"}
+        endpoints = instances.endpoints(db, work.environment.id)
+        serving = staying & {each.instance_id for each in endpoints if each.state == "serving"}
+        new, other = weights(len(serving & set(chosen)), len(serving - set(chosen)), percent)
+        instances.share(db, {each.id: new if each.id in chosen else other for each in everyone})
     return new, other
 
 
@@ -105,10 +102,10 @@ async def _let_choose(work: Work, chosen: Collection[str], pin: Pin) -> None:
 async def _choose_no_more(work: Work, chosen: Collection[str]) -> None:
     """The chosen get everything, so there is nothing to choose. What testers asked for ends first."""
     limit = asyncio.get_running_loop().time() + drain_delay(work)
-    while asyncio.get_running_loop().time() < limit:
+    calm = 0
+    while calm < SETTLED and asyncio.get_running_loop().time() < limit:
         views = await work.parts.edge.canary(work.environment.id)
-        if not any(seen["active"] for view in views for seen in view.values()):
-            break
+        calm = 0 if any(seen["active"] for view in views for seen in view.values()) else calm + 1
         await asyncio.sleep(LOOK)
     with work.writing() as db:
         instances.pin(db, chosen, None)
