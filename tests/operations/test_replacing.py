@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
+import structlog
 from engine_site import FLEET, LIMIT, NEW, OLD, REGISTRY, EngineSite, blame, content, job_failed
 
 from beanpole.aws.errors import AwsError
@@ -307,8 +308,8 @@ class Killed(Exception):
     pass
 
 
-def _long(value: str) -> object:
-    return pytest.param(value, marks=pytest.mark.long)
+def _long(*values: object) -> object:
+    return pytest.param(*values, marks=pytest.mark.long)
 
 
 class Mortal(Database):
@@ -338,12 +339,20 @@ class Mortal(Database):
             raise Killed
 
 
-@pytest.mark.parametrize("policy", [immutable.NAME, *(_long(each) for each in POLICIES if each != immutable.NAME)])
-@pytest.mark.parametrize("outcome", ["succeeded", _long("failed")])
-def test_a_control_plane_may_die_at_every_entry(tmp_path: Path, policy: str, outcome: str) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("policy", "outcome", "stride"),
+    [
+        (immutable.NAME, "succeeded", 5),
+        (immutable.NAME, "failed", 5),
+        *(_long(policy, outcome, 1) for policy in POLICIES for outcome in ("succeeded", "failed")),
+    ],
+)
+def test_a_control_plane_may_die_at_every_entry(tmp_path: Path, policy: str, outcome: str, stride: int) -> None:
+    """Quickly: at every fifth."""
     entries = 0
     while True:
-        entries += 1
+        entries += stride
         home = tmp_path / str(entries)
         home.mkdir()
         database = Mortal.at(home / "beanpole.db")
@@ -353,7 +362,9 @@ def test_a_control_plane_may_die_at_every_entry(tmp_path: Path, policy: str, out
             site.fleet.on_job = broken_on_new(site)
         number = submit(site, policy)
         database.entries = entries
-        if not asyncio.run(dies(site, database)):
+        with structlog.testing.capture_logs():
+            died = asyncio.run(dies(site, database))
+        if not died:
             break
         second = EngineSite.again(Database.at(home / "beanpole.db"), site.fleet, site.edge)
         done = second.carry_out(number)
@@ -365,7 +376,7 @@ def test_a_control_plane_may_die_at_every_entry(tmp_path: Path, policy: str, out
             assert set(second.fleet.launched) == set(FLEET), entries
         told = [words for _, words in second.told()]
         assert len(told) == len(set(told)), f"{entries}: an event was told twice: {told}"
-    assert entries > 15, "the journal says less than a deployment does"
+    assert entries > 12, "the journal says less than a deployment does"
 
 
 def broken_on_new(site: EngineSite) -> Callable[[str, str], None]:
@@ -383,7 +394,10 @@ def jobs_of(site: EngineSite, instance: str) -> set[tuple[str, str]]:
 
 
 async def dies(site: EngineSite, database: Mortal) -> bool:
-    """Run the engine until its control plane is dead; False when it got to the end before."""
+    """Run the engine until its control plane is dead; False when it got to the end before.
+
+    What a dead one has to say is not drawn: with its tracebacks that takes longer than all the rest.
+    """
     try:
         async with site.engine() as ended, asyncio.timeout(LIMIT):
             while not ended.is_set() and not database.dead:  # noqa: ASYNC110

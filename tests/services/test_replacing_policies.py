@@ -103,6 +103,14 @@ def test_the_release_that_runs_is_brought_again_in_place(site: ApiSite) -> None:
     assert slots(plan, "Activate") == [["i-1", "i-2"]]
 
 
+@pytest.mark.parametrize(("policy", "batches"), [("RollingWithAdditionalBatch", 2), ("Immutable", 1)])
+def test_settings_alone_are_brought_to_the_instances_that_there_are(site: ApiSite, policy: str, batches: int) -> None:
+    environment(site, 2, option(COMMAND, "DeploymentPolicy", policy), option(COMMAND, "BatchSize", 50))
+    plan = planned(site, option("aws:elasticbeanstalk:application:environment", "GREETING", "hello"), label="v1")
+    assert not slots(plan, "Launch")
+    assert len(slots(plan, "Activate")) == batches
+
+
 @pytest.mark.parametrize("policy", ["Rolling", "RollingWithAdditionalBatch"])
 def test_on_a_single_instance_rolling_is_all_at_once(site: ApiSite, policy: str) -> None:
     environment(site, 1, option(ENVIRONMENT, "EnvironmentType", "SingleInstance"))
@@ -168,6 +176,7 @@ def test_a_promotion_is_for_what_is_being_watched(site: ApiSite) -> None:
     database = site.control.database
     held = operations.claim(database, "test", 60_000)
     assert held is not None
+    assert held.deadline_at - held.created_at > 300_000 + 1_800_000, "the evaluation is no part of what may go wrong"
     (watch,) = (step for step in plans.decode(held.plan).steps if isinstance(step, plans.Watch))
     with operations.holding(database, held) as db:
         operations.record(db, held, 0, f"forward/{watch.key}/begin", {})

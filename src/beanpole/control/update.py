@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 DECISIONS = 5
 """How often an update is decided on anew because something else changed the environment while it was decided on."""
 
-POLICIES = {"AllAtOnce": all_at_once.plan, "Rolling": rolling.plan}
-"""On the instances that there are."""
+POLICIES = {"Rolling": rolling.plan, rolling_with_additional_batch.NAME: rolling.plan}
+"""On the instances that there are; AllAtOnce for the others."""
 
 REPLACING = {module.NAME: module.plan for module in (rolling_with_additional_batch, immutable, traffic_splitting)}
 """With new instances."""
@@ -146,9 +146,9 @@ def plan(
 ) -> Plan:
     """Fewer instances first, then the release on those that stay, then more instances, which come with the release.
 
-    A policy with new instances makes as many of them as there are to be. It is for another release than the one that
-    passed last: where instances have lost that one, it is brought to them. Where settings need other instances, the
-    release comes with these, by the settings of rolling updates.
+    A policy with new instances makes as many of them as there are to be. It is for another version; settings alone are
+    brought to the instances that there are, and so is a release that they have lost. Where settings need other
+    instances, the release comes with these, by the settings of rolling updates.
     """
     deployed = current is None or current.version_label != composed.version_label
     goal = target_of(composed, once=deployed)
@@ -157,7 +157,7 @@ def plan(
     if fleet and desired and needed.need == "replacement":
         return with_smoke(replacement.plan(composed.settings, fleet, goal, desired, needed, room), tests)
     replacing = REPLACING.get(rules.policy)
-    if replacing and fleet and desired and current is not None and current.digest != goal.digest:
+    if replacing and fleet and desired and deployed and current is not None and current.digest != goal.digest:
         return with_smoke(replacing(fleet, goal, rules, desired), tests)
     surplus = max(len(fleet) - desired, 0)
     steps: list[AnyStep] = capacity.shrink(fleet, surplus) if surplus else []
