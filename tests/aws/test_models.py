@@ -44,7 +44,6 @@ def test_our_own_service_can_be_used_with_botocore() -> None:
         "DescribeOperations",
         "DescribeReleases",
         "RollbackEnvironment",
-        "ScheduleTermination",
         "DescribeRequests",
         "TailLogs",
         "DescribeHostKeys",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from beanpole_site import Site, app, wait_for
 from botocore.exceptions import BotoCoreError
-from stories import BRISK, ONE_BY_ONE, PATIENT_START
+from stories import BRISK, DEPLOYMENT, ONE_BY_ONE
 from test_configuration_updates import LAUNCH, change, instances, rolling
 from test_crashes import MOMENTS, SHARDS, entries, turns
 from test_restart import DONE, pids, restart
@@ -19,12 +19,13 @@ from test_restart import DONE, pids, restart
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 BAD = 'container_commands:\n  01_only_the_first:\n    command: mkdir "$MARKS/{label}"\n'
+PATIENT = ((DEPLOYMENT, "StartTimeout", "60"),)
 FAILED, UPDATED = "Failed to deploy application.", "Environment update completed successfully."
 
 
 def crashes(site: Site, moment: str, shard: int, begin: Callable[[str], str], look: Callable[[str, str], None]) -> None:
     """`begin` starts the operation under a new name; `look` is asked when it has ended, with its request."""
-    site.create(app("probe", "v1"), instances=2, settings=(*BRISK, *PATIENT_START, *ONE_BY_ONE, *rolling("Health", 1)))
+    site.create(app("probe", "v1"), instances=2, settings=(*BRISK, *PATIENT, *ONE_BY_ONE, *rolling("Health", 1)))
     dry = begin("dry")
     site.ended(request_id=dry)
     look("dry", dry)
@@ -51,7 +52,8 @@ def test_a_replacement(site: Site, moment: str, shard: int) -> None:
     seen: set[str] = set()
 
     def look(name: str, request: str) -> None:
-        assert site.events(RequestId=request)[-1] == UPDATED, (name, site.log())
+        told = site.events(RequestId=request)
+        assert told[-1] == UPDATED, (name, told)
         now = instances(site)
         assert len(now) == 2, name
         assert not seen & set(now), f"{name}: an instance was not replaced"
@@ -75,7 +77,8 @@ def test_the_return_from_a_replacement_whose_second_batch_fails(site: Site, mome
         return change(site, (LAUNCH, "InstanceType", name), property_, version=name)
 
     def look(name: str, request: str) -> None:
-        assert site.events(RequestId=request)[-1] == FAILED, (name, site.log())
+        told = site.events(RequestId=request)
+        assert told[-1] == FAILED, (name, told)
         assert len(instances(site)) == 2, name
         assert site.serving() == {"v1"}
         environment = site.environment()
@@ -90,7 +93,8 @@ def test_a_restart(site: Site, moment: str, shard: int) -> None:
     seen: set[int] = set()
 
     def look(name: str, request: str) -> None:
-        assert site.events(RequestId=request)[-2:] == DONE, (name, site.log())
+        told = site.events(RequestId=request)
+        assert told[-2:] == DONE, (name, told)
         now = pids(site)
         assert len(now) == 2
         assert not seen & now, f"{name}: a process was not started anew"

@@ -163,8 +163,8 @@ def plan(
 ) -> Plan:
     """Fewer instances first, then the release on those that stay, then more instances, which come with the release.
 
-    A policy with new instances makes as many of them as there are to be. It is for another version: settings alone are
-    brought to the instances that there are, and so is a release that some of them have lost. Where settings need other
+    A policy with new instances makes as many of them as there are to be. It is for another version; settings alone are
+    brought to the instances that there are, and so is a release that they have lost. Where settings need other
     instances, the release comes with these, by the settings of rolling updates.
     """
     deployed = current is None or current.version_label != composed.version_label
