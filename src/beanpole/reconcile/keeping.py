@@ -84,7 +84,9 @@ class Keeping:
             **{each.id: partial(self._heard, each) for each in kept},
         }
         begun: list[asyncio.Task[object]] = []
-        for name in work.keys() - self._looking.keys():
+        for name in work:
+            if name in self._looking:
+                continue
             self._looking[name] = task = asyncio.create_task(work[name](), name=f"keeping {name}")
             task.add_done_callback(partial(self._looked, name))
             begun.append(task)
