@@ -8,8 +8,9 @@ own on the one store, with a clock of its own, that fails when it is told to.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
@@ -20,8 +21,7 @@ from beanpole.simulation.loop import Process
 from beanpole.store.database import Database
 
 if TYPE_CHECKING:
-    from asyncio import CancelledError  # noqa: F401
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
 
@@ -126,35 +126,43 @@ class _Connection:
         self._sqlite = sqlite
 
     def execute(self, statement: Any, parameters: Any = None) -> _Result:
-        sql, compiled, extracted = _sql(statement, parameters)
+        several = isinstance(parameters, list)
+        sql, complete = _sql(statement, parameters[0] if several else parameters)
         try:
-            if isinstance(parameters, list):
-                given = [compiled.construct_params(each, extracted_parameters=extracted) for each in parameters]
-                return _Result(self._sqlite.executemany(sql, given))
-            found = self._sqlite.execute(sql, compiled.construct_params(parameters, extracted_parameters=extracted))
+            if several:
+                return _Result(self._sqlite.executemany(sql, [complete(each) for each in parameters]))
+            return _Result(self._sqlite.execute(sql, complete(parameters)))
         except sqlite3.IntegrityError as conflict:
             raise sa.exc.IntegrityError(sql, None, conflict) from conflict
-        return _Result(found)
 
 
-def _sql(statement: Any, parameters: Any) -> tuple[str, Any, Any]:
-    """Compiled once for each shape, as SQLAlchemy's own cache does."""
-    first = parameters[0] if isinstance(parameters, list) else parameters
+Complete = Callable[[Any], dict[str, Any]]
+
+
+def _sql(statement: Any, parameters: Any) -> tuple[str, Complete]:
+    """What SQLAlchemy makes of a statement: once for one that is built once, else once for each shape."""
+    names = tuple(parameters) if parameters else ()
+    seen: dict[tuple[str, ...], tuple[str, Complete]] = statement.__dict__.setdefault("_simulated", {})
+    if names not in seen:
+        seen[names] = _compiled_like(statement, names)
+    return seen[names]
+
+
+def _compiled_like(statement: Any, names: tuple[str, ...]) -> tuple[str, Complete]:
     key = statement._generate_cache_key()
-    names = tuple(first) if first else ()
     known = _compiled.get((key.key, names)) if key is not None else None
     if known is None:
-        options = {"render_postcompile": True} if key is None else {}
-        compiled = statement.compile(
-            dialect=DIALECT, column_keys=list(names) or None, cache_key=key, compile_kwargs=options
-        )
-        known = str(compiled), compiled
-        if key is not None and not compiled.post_compile_params:
-            _compiled[key.key, names] = known
-        elif compiled.post_compile_params:
-            compiled = statement.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-            return str(compiled), compiled, None
-    return known[0], known[1], key.bindparams if key is not None else None
+        compiled = statement.compile(dialect=DIALECT, column_keys=list(names) or None, cache_key=key)
+        if key is None or compiled.post_compile_params:
+            # Lists of values: another text for each length.
+            compiled = statement.compile(
+                dialect=DIALECT, column_keys=list(names) or None, compile_kwargs={"render_postcompile": True}
+            )
+            return str(compiled), partial(compiled.construct_params, extracted_parameters=None)
+        known = _compiled[key.key, names] = str(compiled), compiled
+    sql, compiled = known
+    given = compiled.construct_params(dict.fromkeys(names), extracted_parameters=key.bindparams)
+    return sql, lambda parameters: given | parameters if parameters else given
 
 
 class _Result:
