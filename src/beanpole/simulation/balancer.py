@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from beanpole.balancer.pool import Health
-from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.fleet.balancers import LOOK, SETTLED
 from beanpole.fleet.edges import Listen
+from beanpole.fleet.proxy import BalancerUnreachable
 from beanpole.simulation.store import refuse_dead
 from beanpole.store import instances
 from beanpole.store.facts import count_up
@@ -129,7 +129,7 @@ class SimulatedBalancers:
         await asyncio.sleep(0.001 + 0.004 * self._process.random.random())
         refuse_dead(self._process)
         if self._edge.silent:
-            raise AgentUnreachable("the edge balancer cannot be reached (simulated)")
+            raise BalancerUnreachable("the edge balancer does not answer (simulated)")
 
     async def apply(self, _instance: str | None = None) -> None:
         self._behind = True

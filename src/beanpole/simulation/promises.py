@@ -38,6 +38,7 @@ class Promises:
         self.established: set[str] = set()
         """Instances that have served, and are to go on serving."""
         self.lowest = 10**9
+        self._leaving: set[str] = set()
         self._told: set[str] = set()
         self._leader: dict[str, int] = {}
         self._event = 0
@@ -63,7 +64,7 @@ class Promises:
             available.add(name)
             if not web.proven:
                 self.breaks(f"{name} gets requests for release {seat.endpoint.digest}, which has not passed its check")
-        self.established |= available
+        self.established |= available - self._leaving
         self.lowest = min(self.lowest, len(available))
         missing = [name for name in self.established - available if not self._is_excused(name)]
         if len(missing) > self._out:
@@ -132,12 +133,13 @@ class Promises:
         self._world.note(f"operation {number} ({kind}): {phase}")
         if phase == "done":
             del self._phases[number]
+            self._leaving.clear()
         else:
             self._phases[number] = phase
             plan = plans.decode(text or "")
             self._plans[number] = plan
-            leaving = {slot for step in plan.steps if isinstance(step, Leave | Terminate) for slot in step.slots}
-            self.established -= leaving
+            self._leaving |= {slot for step in plan.steps if isinstance(step, Leave | Terminate) for slot in step.slots}
+            self.established -= self._leaving
         self._out = self._may_be_out()
 
     def _may_be_out(self) -> int:

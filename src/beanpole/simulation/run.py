@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from beanpole.simulation.scenario import Command, Scenario
 
-PATIENCE = 400.0
+PATIENCE = 3000.0
 """Virtual seconds after the last fault and the last command in which everything has to be settled."""
 
 LOOK = 1.0
