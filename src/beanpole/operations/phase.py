@@ -164,6 +164,7 @@ class Phase:
             work.events.clear()
             work.progress("waiting for the balancer")
             await asyncio.sleep(BALANCER_AGAIN)
+            work.balancer_silent_until = work.now()
 
     def _leader(self, step: Once | Smoke) -> str:
         """The first instance that has not been left behind when the step begins; the same one after a restart."""

@@ -32,7 +32,7 @@ def unsettled(world: World) -> list[str]:
     serving = {seat.endpoint.instance_id: seat.endpoint.digest for seat, _ in world.edge.serving()}
     rotation: dict[str, str] = {}
     for seat in world.edge.seats.values():
-        if seat.endpoint.state != "serving":
+        if not seat.serving:
             continue
         name = seat.endpoint.instance_id
         if name in rotation:
@@ -45,7 +45,7 @@ def unsettled(world: World) -> list[str]:
             found.append(f"{name} is in the store and does not exist")
         elif machine.answers:
             what = rotation.get(name) if bad else serving.get(name)
-            if what != digest and not _refuses(world, name, digest):
+            if what != digest and not world.refuses(name, digest):
                 found.append(f"{name} serves {what} instead of {digest}")
             elif machine.boot != digest and what == digest:
                 found.append(f"{name} would start {machine.boot} with the machine instead of {digest}")
@@ -54,10 +54,6 @@ def unsettled(world: World) -> list[str]:
         elif name in rotation and rotation[name] != digest and len(rotation) > 1:
             found.append(f"{name} cannot be reached and gets requests for {rotation[name]}")
     return found
-
-
-def _refuses(world: World, name: str, digest: str) -> bool:
-    return digest in world.refuses.get(name, ())
 
 
 def audit(world: World, promises: Promises) -> list[str]:

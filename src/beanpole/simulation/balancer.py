@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,13 +33,23 @@ FIRST_CHECK = 0.02
 
 
 class Seat:
-    """One endpoint, as the balancer has it."""
+    """One endpoint, as the balancer has it since `told_at`."""
 
-    def __init__(self, endpoint: Endpoint, now: float) -> None:
+    def __init__(self, endpoint: Endpoint, told_at: float) -> None:
         self.endpoint = endpoint
-        self.told_at = now
-        self.left_at: float | None = None
-        self.health = msgspec.json.decode(endpoint.health, type=Health)
+        self.told_at = told_at
+        self.serving = endpoint.state == "serving"
+
+    @property
+    def patience(self) -> float:
+        """Seconds of failing checks until it is unhealthy."""
+        health = _health(self.endpoint.health)
+        return health.unhealthy * health.interval
+
+
+@cache
+def _health(text: str) -> Health:
+    return msgspec.json.decode(text, type=Health)
 
 
 class Edge:
@@ -61,14 +72,15 @@ class Edge:
         self.seats = {}
         for endpoint in endpoints:
             key = (endpoint.instance_id, endpoint.digest)
-            seat = Seat(endpoint, now)
             known = before.get(key)
-            if known is not None and (known.endpoint.address, known.endpoint.port) == (endpoint.address, endpoint.port):
-                seat.told_at = known.told_at
-            self.seats[key] = seat
+            if known is not None and known.endpoint == endpoint:
+                self.seats[key] = known
+            elif known is not None and known.endpoint.port == endpoint.port:
+                self.seats[key] = Seat(endpoint, known.told_at)
+            else:
+                self.seats[key] = Seat(endpoint, now)
         for key, seat in before.items():
-            serving = key in self.seats and self.seats[key].endpoint.state == "serving"
-            if seat.endpoint.state == "serving" and not serving:
+            if seat.serving and not (key in self.seats and self.seats[key].serving):
                 self.left[key] = now
         self._world.moved()
 
@@ -93,18 +105,18 @@ class Edge:
         since = web.since if web is not None else self._world.off_since.get(seat.endpoint.instance_id, seat.told_at)
         if since <= seat.told_at:
             return False
-        return now < since + seat.health.unhealthy * seat.health.interval
+        return now < since + seat.patience
 
     def serving(self) -> Iterator[tuple[Seat, Web]]:
         """The endpoints that answer a request at this instant."""
         for seat in self.seats.values():
-            if seat.endpoint.state == "serving" and (web := self.web(seat)) is not None and web.works:
+            if seat.serving and (web := self.web(seat)) is not None and web.works:
                 yield seat, web
 
     def busy_until(self, key: Key) -> float | None:
         """When the last request that it got will have ended; None: it still gets requests."""
         seat = self.seats.get(key)
-        if seat is not None and seat.endpoint.state == "serving":
+        if seat is not None and seat.serving:
             return None
         left = self.left.get(key)
         return left + self._world.scenario.request if left is not None else 0.0
@@ -117,7 +129,8 @@ class SimulatedBalancers:
         self._edge = edge
         self._database = database
         self._process = process
-        self._behind = False
+        self._asked = self._told = 0
+        self._telling = asyncio.Lock()
         self.listen = Listen("127.0.0.1", 80, "localhost")
         self.away = False
         self.fronts = ()
@@ -132,11 +145,17 @@ class SimulatedBalancers:
             raise BalancerUnreachable("the edge balancer does not answer (simulated)")
 
     async def apply(self, _instance: str | None = None) -> None:
-        self._behind = True
-        version, told = await asyncio.to_thread(self._read)
-        await self._way()
-        self._edge.tell(version, told)
-        self._behind = False
+        """Calls that come while one is under way share the next, as with the real ones."""
+        self._asked += 1
+        mine = self._asked
+        async with self._telling:
+            if self._told >= mine:
+                return
+            asked = self._asked
+            version, told = await asyncio.to_thread(self._read)
+            await self._way()
+            self._edge.tell(version, told)
+            self._told = asked
 
     def _read(self) -> tuple[int, list[Endpoint]]:
         with self._database.write() as db:
@@ -144,7 +163,7 @@ class SimulatedBalancers:
 
     async def keep_alive(self) -> None:
         await self._way()
-        if self._behind:
+        if self._told < self._asked:
             await self.apply()
 
     async def healthy(self, _environment: str, endpoint: Endpoint, seconds: float) -> bool:

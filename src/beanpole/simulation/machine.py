@@ -12,16 +12,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentRefused, AgentUnreachable, JobView, StaleEpoch
+from beanpole.simulation.jobs import KINDS, MOMENT, Failed
 from beanpole.simulation.loop import THE_WORLD
 from beanpole.simulation.version import LATER
 
 if TYPE_CHECKING:
     from beanpole.simulation.world import World
-
-MOMENT = 0.02
-"""Seconds for a job that has nothing to do but write."""
-
-MEMORY = 1 << 30
 
 
 class Web:
@@ -54,13 +50,6 @@ class Job:
 
     def view(self) -> JobView:
         return JobView(self.key, self.state, self.result, self.error, "", 0, 0, 0)
-
-
-class Failed(Exception):
-    def __init__(self, stage: str, message: str) -> None:
-        super().__init__(message)
-        self.error = {"stage": stage, "command": None, "exit_status": 1, "last_lines": [], "message": message}
-        self.error["remedy"] = "Look at the version."
 
 
 class Machine:
@@ -139,7 +128,7 @@ class Machine:
     def state(self) -> dict[str, Any]:
         self.refuse_silent()
         return {
-            "instance": {"disk_free": MEMORY * 100, "memory_available": self.world.memory_of(self)},
+            "instance": {"disk_free": 1 << 40, "memory_available": self.world.memory_of(self)},
             "releases": sorted(self.ready),
             "processes": [self._told(web) for web in self.webs.values()],
         }
@@ -174,9 +163,9 @@ class Machine:
         self.agent_since = self.world.loop.clock()
         for web in list(self.webs.values()):
             if not web.proven:
-                self._stop(web.digest)
+                self.stop(web.digest)
         if self.undo is not None and not (web := self.webs.get(self.undo[1])):
-            self._go_back()
+            self.go_back()
 
     def power_off(self) -> None:
         self.on = False
@@ -192,7 +181,7 @@ class Machine:
         self.on = True
         self.agent_since = self.world.loop.clock()
         if self.boot is not None:
-            self._begin(self.boot, proven=True)
+            self.begin(self.boot, proven=True)
 
     def app_dies(self) -> None:
         """Of all releases; those that were proven are started again."""
@@ -211,7 +200,7 @@ class Machine:
             else:
                 if arguments.get("stage") == "Once":
                     self.world.leader_ran(self, job.key)
-                result = await getattr(self, f"do_{kind}")(arguments)
+                result = await KINDS[kind](self, arguments)
         except Failed as failure:
             job.error = failure.error
             self._end(job, "failed")
@@ -233,114 +222,9 @@ class Machine:
         for each in waiting:
             _wake(each)
 
-    async def _takes(self, seconds: float) -> None:
+    async def takes(self, seconds: float) -> None:
+        """On a good day; a slow one needs longer."""
         await asyncio.sleep(seconds * self.slow * self.random.uniform(0.8, 1.2))
-
-    async def do_preflight(self, _: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(MOMENT)
-        used = max((self.world.scenario.memory_used for web in self.webs.values() if web.up), default=0)
-        free = {"disk_free": MEMORY * 100, "memory_available": self.world.memory_of(self), "rss": used}
-        return {**free, "kept": sorted(self.ready)}
-
-    async def do_fetch(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(self.world.scenario.fetch)
-        self.fetched.add(arguments["release"])
-        return {}
-
-    async def do_layer(self, _: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(MOMENT)
-        return {"installed": 0}
-
-    async def do_run(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        stage, version = arguments["stage"], self.world.version(arguments["release"])
-        await self._takes(self.world.scenario.command)
-        if version.flaw == stage.lower():
-            raise Failed(stage, "the command failed with exit status 1")
-        return {}
-
-    async def do_prepare(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(MOMENT)
-        if arguments["release"] not in self.fetched:
-            raise Failed("prepare", "the release is not on the instance")
-        self.ready.add(arguments["release"])
-        return {}
-
-    async def do_start(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        digest, version = arguments["release"], self.world.version(arguments["release"])
-        if digest not in self.ready:
-            raise Failed("start", "the release is not on the instance")
-        web = self.webs.get(digest)
-        began = self.world.loop.time()
-        if web is None:
-            others = [each for each in self.webs.values() if each.digest != digest]
-            if others and (version.port is not None or arguments.get("stop_first")):
-                before = self.undo[0] if self.undo is not None and self.undo[1] == others[0].digest else others[0].digest
-                self.undo = (before, digest)
-                self.world.loop.call_later(arguments["verdict"], self._no_verdict, self.undo)
-                for each in others:
-                    self._stop(each.digest)
-            web = self._begin(digest, proven=False)
-        try:
-            limit = began + arguments["deadline"]
-            while not web.works:
-                if self.webs.get(digest) is not web or self.world.loop.time() > limit:
-                    raise Failed("start", "web did not become ready (simulated)")
-                await asyncio.sleep(0.05)
-        except BaseException:
-            if not web.proven and self.webs.get(digest) is web:
-                self._stop(digest)
-            if self.undo is not None and self.undo[1] == digest:
-                self._go_back()
-            raise
-        web.proven = True
-        if self.undo is not None and self.undo[0] == digest:
-            self.undo = None
-        return {"address": self.address, "port": web.port, "seconds": self.world.loop.time() - began, "static": None}
-
-    async def do_gate(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        limit = self.world.loop.time() + arguments["deadline"]
-        passed = 0
-        while True:
-            web = self.webs.get(arguments["release"])
-            if web is None or not (web.up or web.starting):
-                raise Failed("gate", "web does not run")
-            passed = passed + 1 if web.works else 0
-            if passed >= arguments["checks"]:
-                return {"checks": passed, "errors": {"count": 0, "last": "", "lines": []}}
-            if self.world.loop.time() + arguments["interval"] > limit:
-                raise Failed("gate", "web did not pass its checks")
-            await asyncio.sleep(arguments["interval"])
-
-    async def do_switch(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(MOMENT)
-        self._refuse_absent(arguments["release"], "switch")
-        return {"stopped": [], "started": []}
-
-    async def do_commit(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(MOMENT)
-        digest = arguments["release"]
-        self._refuse_absent(digest, "commit")
-        self.boot, self.undo = digest, None
-        kept = {digest, *arguments["keep"], *self.webs}
-        self.ready &= kept
-        self.fetched &= kept
-        return {"removed": []}
-
-    async def do_stop(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        digest = arguments["release"]
-        if self.undo is not None and self.undo[0] == digest:
-            self.undo = None
-        await self._takes(MOMENT)
-        self._stop(digest)
-        return {"killed": False}
-
-    async def do_smoke(self, _: dict[str, Any]) -> dict[str, Any]:
-        await self._takes(MOMENT)
-        return {}
-
-    def _refuse_absent(self, digest: str, stage: str) -> None:
-        if digest not in self.webs:
-            raise Failed(stage, f"web of release {digest}, which had passed its checks, is not there any more")
 
     # Processes
 
@@ -348,7 +232,7 @@ class Machine:
         self.ports += 1
         return self.ports
 
-    def _begin(self, digest: str, *, proven: bool, port: int | None = None) -> Web:
+    def begin(self, digest: str, *, proven: bool, port: int | None = None) -> Web:
         version = self.world.version(digest)
         web = Web(digest, port or version.port or self._port(), self.world.loop.time())
         web.started_at = self.world.loop.clock()
@@ -368,7 +252,7 @@ class Machine:
         version, loop = self.world.version(web.digest), self.world.loop
         web.starting = True
         seconds = version.boot * self.slow * self.random.uniform(0.9, 1.1)
-        if version.flaw == "start" or web.digest in self.world.refuses.get(self.name, ()):
+        if version.flaw == "start" or self.world.refuses(self.name, web.digest):
             loop.call_later(seconds, self._dies_at_start, web)
         else:
             loop.call_later(seconds, self._is_up, web)
@@ -388,7 +272,7 @@ class Machine:
             if web.proven:
                 self._crash(web)
             else:
-                self._stop(web.digest)
+                self.stop(web.digest)
 
     def _turns_bad(self, web: Web) -> None:
         if self.webs.get(web.digest) is web and web.up:
@@ -398,7 +282,7 @@ class Machine:
     def _crash(self, web: Web) -> None:
         """One that was proven is started again, a moment later."""
         if not web.proven:
-            self._stop(web.digest)
+            self.stop(web.digest)
             return
         web.up, web.starting, web.since = False, True, self.world.loop.time()
         web.restarts += 1
@@ -410,30 +294,30 @@ class Machine:
             web.started_at = self.world.loop.clock()
             self._boots(web)
 
-    def _stop(self, digest: str) -> None:
+    def stop(self, digest: str) -> None:
         web = self.webs.get(digest)
         if web is not None:
             self.world.stopping(self, web)
             del self.webs[digest]
             self.world.moved()
 
-    def _no_verdict(self, undo: tuple[str, str]) -> None:
+    def no_verdict(self, undo: tuple[str, str]) -> None:
         if self.undo is undo:
-            self._go_back()
+            self.go_back()
 
-    def _go_back(self) -> None:
+    def go_back(self) -> None:
         old, new = self.undo or ("", "")
         self.undo = None
         self.world.excuse(self.name, "its agent took a start back")
         if new in self.webs:
-            self._stop(new)
+            self.stop(new)
         if old in self.ready and old not in self.webs:
-            self._begin(old, proven=True, port=self.world.version(old).port)
+            self.begin(old, proven=True, port=self.world.version(old).port)
 
     def end(self) -> None:
         """It is removed."""
         for digest in list(self.webs):
-            self._stop(digest)
+            self.stop(digest)
         self.on = False
         self._changed()
 

@@ -61,6 +61,8 @@ def prepare(world: World, plane: ControlPlane) -> None:
             machine.fetched.add(digest)
             machine.ready.add(digest)
             machine.boot = digest
+            if at in scenario.refuses:
+                world.refusing.add(name)
             port = scenario.versions[0].port or 20000
             machine.serves(digest, port)
             instances.put_endpoint(db, Endpoint(name, digest, address, port, "serving", now, health))
@@ -70,12 +72,18 @@ def prepare(world: World, plane: ControlPlane) -> None:
                 hosts.add(
                     db,
                     Host(
-                        id=f"h-{at:04}", name=f"server-{at}", address=address, host_key="key", app_port=8080,
-                        labels="[]", state="ready", added_at=now + at,
+                        id=f"h-{at:04}",
+                        name=f"server-{at}",
+                        address=address,
+                        host_key="key",
+                        app_port=8080,
+                        labels="[]",
+                        state="ready",
+                        added_at=now + at,
                     ),  # fmt: skip
                 )
     with plane.database.read() as db:
-        world.edge.tell(0 + 1, instances.endpoints(db))
+        world.edge.tell(1, instances.endpoints(db))
     world.edge.begin()
 
 

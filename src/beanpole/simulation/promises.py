@@ -27,6 +27,10 @@ EARLY = 0.1
 """Seconds by which a drain may be shorter: its delay begins when it is decided, not when the balancer has heard."""
 
 
+Sample = tuple[float, int, dict[str, int]]
+"""Since when so many instances answer requests, and how many of them with which release."""
+
+
 class Promises:
     """`ended` is called with the request id of every operation whose closing sentence can be read."""
 
@@ -38,6 +42,7 @@ class Promises:
         self.established: set[str] = set()
         """Instances that have served, and are to go on serving."""
         self.lowest = 10**9
+        self.samples: list[Sample] = []
         self._leaving: set[str] = set()
         self._told: set[str] = set()
         self._leader: dict[str, int] = {}
@@ -59,13 +64,17 @@ class Promises:
     def moved(self) -> None:
         world = self._world
         available = set()
+        releases: dict[str, int] = {}
         for seat, web in world.edge.serving():
             name = seat.endpoint.instance_id
             available.add(name)
+            releases[seat.endpoint.digest] = releases.get(seat.endpoint.digest, 0) + 1
             if not web.proven:
                 self.breaks(f"{name} gets requests for release {seat.endpoint.digest}, which has not passed its check")
         self.established |= available - self._leaving
         self.lowest = min(self.lowest, len(available))
+        if not self.samples or self.samples[-1][1:] != (len(available), releases):
+            self.samples.append((world.loop.time(), len(available), releases))
         missing = [name for name in self.established - available if not self._is_excused(name)]
         if len(missing) > self._out:
             names = ", ".join(sorted(missing))
@@ -124,9 +133,7 @@ class Promises:
         for number, phase, kind, plan, back, release, _ in rows:
             if self._phases.get(number) != phase:
                 self._changed(number, phase, kind, back if phase == "return" else plan, release)
-        for row in ask(
-            "SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id", self._event
-        ):
+        for row in ask("SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id", self._event):
             self._heard(*row)
 
     def _changed(self, number: int, phase: str, kind: str, text: str | None, release: int | None) -> None:

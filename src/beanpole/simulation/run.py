@@ -17,7 +17,7 @@ from beanpole.control.update import Update
 from beanpole.options.setting import Setting
 from beanpole.simulation.audit import audit, unsettled
 from beanpole.simulation.faults import Faults
-from beanpole.simulation.loop import THE_WORLD, Process, VirtualLoop
+from beanpole.simulation.loop import THE_WORLD, VirtualLoop
 from beanpole.simulation.plane import ControlPlane
 from beanpole.simulation.prepare import prepare
 from beanpole.simulation.promises import Promises
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any
 
+    from beanpole.simulation.promises import Sample
     from beanpole.simulation.scenario import Command, Scenario
 
 PATIENCE = 3000.0
@@ -48,6 +49,12 @@ class History:
     """Of the users' operations, in their order."""
     seconds: float
     lowest: int
+    samples: list[Sample]
+    """With the labels of versions for releases."""
+    messages: list[str]
+    """Of events."""
+    spans: list[tuple[float, float]]
+    """Begin and end of the users' operations."""
     refused: list[str] = field(default_factory=list)
     """Commands that were refused, with the sentence."""
 
@@ -79,29 +86,40 @@ class Simulation:
         over = self.loop.spawn(THE_WORLD, self._settle(script), "settling")
         self.loop.run_until(over.done)
         left = over.result()
-        self.promises.broken += [f"{self.loop.time():8.3f} {words}" for words in left or audit(self.world, self.promises)]
+        self.promises.broken += [
+            f"{self.loop.time():8.3f} {words}" for words in left or audit(self.world, self.promises)
+        ]
         for words in self._faults():
             self.promises.broken.append(f"{self.loop.time():8.3f} {words}")
-        outcomes = [
-            f"{kind}: {outcome}"
-            for kind, outcome in self.world.store.ask(
-                "SELECT kind, outcome FROM operation WHERE origin = 'user' ORDER BY id"
-            )
-        ]
-        history = History(
-            self.scenario,
-            self.promises.broken,
-            self.world.timeline,
-            outcomes,
-            self.loop.time(),
-            self.promises.lowest,
-            self._refused,
-        )
+        history = self._history()
         for plane in self.planes:
             self.loop.kill(plane.process)
         self.loop.run_until(lambda: not any(plane.process.tasks for plane in self.planes), self.loop.time() + 60)
         self.world.store.close()
         return history
+
+    def _history(self) -> History:
+        ask, begin = self.world.store.ask, self.loop.clock() - self.loop.time()
+        rows = ask(
+            "SELECT kind, outcome, created_at, finished_at FROM operation WHERE origin = 'user' ORDER BY id"
+        )
+        labels = dict(ask("SELECT digest, version_label FROM release"))
+        samples = [
+            (at, count, {labels[digest]: number for digest, number in sorted(releases.items())})
+            for at, count, releases in self.promises.samples
+        ]
+        return History(
+            scenario=self.scenario,
+            broken=self.promises.broken,
+            timeline=self.world.timeline,
+            outcomes=[f"{kind}: {outcome}" for kind, outcome, *_ in rows],
+            seconds=self.loop.time(),
+            lowest=self.promises.lowest,
+            samples=samples,
+            messages=[message for (message,) in ask("SELECT message FROM event ORDER BY id")],
+            spans=[(began / 1000 - begin, (ended or 0) / 1000 - begin) for *_, began, ended in rows],
+            refused=self._refused,
+        )
 
     async def _settle(self, script: asyncio.Task[None]) -> list[str]:
         """Empty once everything is as it should be; what is not, when it does not become so."""

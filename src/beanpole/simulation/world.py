@@ -49,8 +49,8 @@ class World:
         self.gone: dict[str, Machine] = {}
         self.edge = Edge(self)
         self.off_since: dict[str, float] = {}
-        self.refuses: dict[str, set[str]] = {}
-        """By instance: digests of releases that do not start there."""
+        self.refusing: set[str] = set()
+        """Instances on which no version starts but the first."""
         self.excused: dict[str, str] = {}
         """Instances that something befell which is no fault of the control plane's, and what."""
         self.no_launch = 0
@@ -68,6 +68,9 @@ class World:
             rows = self.store.ask("SELECT version_label FROM release WHERE digest = ?", digest)
             found = self._versions[digest] = self.scenario.versions[int(rows[0][0][1:]) - 1]
         return found
+
+    def refuses(self, name: str, digest: str) -> bool:
+        return name in self.refusing and self.version(digest) is not self.scenario.versions[0]
 
     def memory_of(self, machine: Machine) -> int:
         beside = max(sum(web.up for web in machine.webs.values()) - 1, 0)

@@ -64,15 +64,19 @@ async def leave(work: Work, *, keep: str | None) -> int:
 
     Answers how many requests were still running at the deadline. They will be cut, and the user is told.
     """
+    began = work.now()
     with work.writing() as db:
-        instances.drain(db, work.now(), work.instance, keep=keep)
+        instances.drain(db, began, work.instance, keep=keep)
     await work.parts.edge.apply(work.instance)
+    told = work.now()
     leaving = [endpoint for endpoint in work.endpoints() if endpoint.digest != keep]
     delay = drain_delay(work)
     cut = 0
     for endpoint in leaving:
+        # Requests went there until the balancer had heard of it, which may have taken its time.
+        since = told if endpoint.since >= began else max(endpoint.since, work.balancer_silent_until)
         # Never longer than the delay itself, though somebody put the clock back.
-        left = min(endpoint.since / 1000 + delay - work.now() / 1000, delay)
+        left = min(since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
         cut += await work.parts.edge.idle(work.environment.id, endpoint, max(left, 0.0))
     if cut:
