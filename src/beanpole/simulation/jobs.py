@@ -26,7 +26,7 @@ class Failed(Exception):
 async def _preflight(machine: Machine, _: Arguments) -> dict[str, Any]:
     await machine.takes(MOMENT)
     used = max((machine.world.scenario.memory_used for web in machine.webs.values() if web.up), default=0)
-    free = {"disk_free": 1 << 40, "memory_available": machine.world.memory_of(self), "rss": used}
+    free = {"disk_free": 1 << 40, "memory_available": machine.world.memory_of(machine), "rss": used}
     return {**free, "kept": sorted(machine.ready)}
 
 

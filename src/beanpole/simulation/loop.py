@@ -38,9 +38,7 @@ class Process:
         self.tasks: set[asyncio.Task[Any]] = set()
 
 
-THE_WORLD = Process("the world")
-
-_process: contextvars.ContextVar[Process] = contextvars.ContextVar("process", default=THE_WORLD)
+_process: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 
 
 class _Handle:
@@ -50,7 +48,7 @@ class _Handle:
 
     def __init__(self, call: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context) -> None:
         self._call, self._args, self._context = call, args, context
-        self.process = context.get(_process, THE_WORLD)
+        self.process = context.get(_process)
         self.cancelled_ = False
         self.time = 0.0
 
@@ -87,8 +85,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready: deque[_Handle] = deque()
         self._timers: list[tuple[float, int, _Handle]] = []
         self._count = 0
-        self.faults: list[dict[str, Any]] = []
-        """What asyncio had to tell of exceptions that nobody looked at."""
+        self.world = Process("the world")
+        """To which belongs what no other process has begun. It never stands still."""
+        self.faults: list[BaseException] = []
+        """Exceptions that ended tasks of the world, or that nobody looked at."""
 
     # Time
 
@@ -135,7 +135,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[Any]:
         self._count += 1
         task = _Task(self._count, coro, loop=self, name=name or "", context=context)
-        process = _process.get() if context is None else context.get(_process, THE_WORLD)
+        process = _process.get(self.world) if context is None else context.get(_process, self.world)
         process.tasks.add(task)
         task.add_done_callback(process.tasks.discard, context=EMPTY)
         return task
@@ -144,7 +144,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """In no thread, but a little later; so much later that others may come first. A thread that has begun goes on
         although whoever waited for it was cancelled."""
         future = self.create_future()
-        process = _process.get()
+        process = _process.get(self.world)
         begun = process.random.random() < 0.5
 
         def run() -> None:
@@ -163,7 +163,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return future
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        self.faults.append(context)
+        if isinstance(problem := context.get("exception"), Exception):
+            self.faults.append(problem)
 
     async def shutdown_asyncgens(self) -> None:
         pass
@@ -174,7 +175,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """A task of that process; what it begins belongs to the process, too."""
         context = contextvars.Context()
         context.run(_process.set, process)
-        return self.create_task(work, name=name, context=context)
+        task = self.create_task(work, name=name, context=context)
+        if process is self.world:
+            task.add_done_callback(self._look, context=EMPTY)
+        return task
+
+    def _look(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self.faults.append(problem)
 
     def freeze(self, process: Process) -> None:
         process.frozen = True
@@ -204,7 +212,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """The result of the work, which the world does. Deadlock when it waits for what will not come."""
-        task = self.spawn(THE_WORLD, work)
+        task = self.spawn(self.world, work)
         if not self.run_until(task.done):
             raise Deadlock(task.get_name())
         return task.result()
@@ -224,7 +232,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             handle = ready.popleft()
             if handle.cancelled_:
                 continue
-            if handle.process.frozen:
+            if handle.process is not None and handle.process.frozen:
                 handle.process.backlog.append(handle)
                 continue
             handle.run()

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentRefused, AgentUnreachable, JobView, StaleEpoch
 from beanpole.simulation.jobs import KINDS, MOMENT, Failed
-from beanpole.simulation.loop import THE_WORLD
 from beanpole.simulation.version import LATER
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ class Machine:
             job = self.jobs[key] = Job(key, kind, epoch)
             self.world.ordered(self, job, arguments)
             work = self._run(job, kind, arguments)
-            job.task = self.world.loop.spawn(THE_WORLD, work, f"{kind} on {self.name}")
+            job.task = self.world.loop.spawn(self.world.loop.world, work, f"{kind} on {self.name}")
         if self.loses:
             self.loses -= 1
             raise AgentUnreachable(f"the agent at {self.name} gave no answer within 10 s (simulated)")

@@ -17,7 +17,7 @@ from beanpole.control.update import Update
 from beanpole.options.setting import Setting
 from beanpole.simulation.audit import audit, unsettled
 from beanpole.simulation.faults import Faults
-from beanpole.simulation.loop import THE_WORLD, VirtualLoop
+from beanpole.simulation.loop import VirtualLoop
 from beanpole.simulation.plane import ControlPlane
 from beanpole.simulation.prepare import prepare
 from beanpole.simulation.promises import Promises
@@ -82,8 +82,8 @@ class Simulation:
             plane.start()
         faults = Faults(self.world, self.planes)
         faults.schedule()
-        script = self.loop.spawn(THE_WORLD, self._script(), "the users")
-        over = self.loop.spawn(THE_WORLD, self._settle(script), "settling")
+        script = self.loop.spawn(self.loop.world, self._script(), "the users")
+        over = self.loop.spawn(self.loop.world, self._settle(script), "settling")
         self.loop.run_until(over.done)
         left = over.result()
         self.promises.broken += [
@@ -92,11 +92,16 @@ class Simulation:
         for words in self._faults():
             self.promises.broken.append(f"{self.loop.time():8.3f} {words}")
         history = self._history()
-        for plane in self.planes:
-            self.loop.kill(plane.process)
-        self.loop.run_until(lambda: not any(plane.process.tasks for plane in self.planes), self.loop.time() + 60)
+        self._end()
         self.world.store.close()
         return history
+
+    def _end(self) -> None:
+        """Nothing is left waiting."""
+        processes = [*(plane.process for plane in self.planes), self.loop.world]
+        for process in processes:
+            self.loop.kill(process)
+        self.loop.run_until(lambda: not any(process.tasks for process in processes), self.loop.time() + 60)
 
     def _history(self) -> History:
         ask, begin = self.world.store.ask, self.loop.clock() - self.loop.time()
@@ -200,11 +205,7 @@ class Simulation:
             event.set()
 
     def _faults(self) -> list[str]:
-        return [
-            f"a task died: {context['exception']!r}"
-            for context in self.loop.faults
-            if isinstance(context.get("exception"), Exception)
-        ]
+        return [f"a task died: {problem!r}" for problem in self.loop.faults if isinstance(problem, Exception)]
 
 
 def run(scenario: Scenario) -> History:

@@ -17,9 +17,9 @@ CommandKind = Literal["deploy", "scale", "rollback", "abort", "terminate"]
 FaultKind = Literal[
     "silent", "agent", "off", "app", "flap", "slow", "lie", "lose", "launch", "edge", "store", "kill", "freeze", "jump"
 ]
-"""Of an instance: its agent is silent; dies; the machine is off; the application dies; dies again and again; it is slow;
-says that jobs are done that are not; loses answers. No instance can be made; the balancer, the store fail. A control
-plane is killed and started again; stands still and goes on; its clock jumps."""
+"""Of an instance: its agent is silent; dies; the machine is off; the application dies; dies again and again; it is
+slow; says that jobs are done that are not; loses answers. No instance can be made; the balancer, the store fail. A
+control plane is killed and started again; stands still and goes on; its clock jumps."""
 
 ON_INSTANCES = ("silent", "agent", "off", "app", "flap", "slow", "lie", "lose")
 ELSEWHERE = ("launch", "edge", "store", "kill", "freeze", "jump")
@@ -84,14 +84,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 def drawn(seed: int) -> Scenario:
     """A scenario of one to six instances and up to four faults."""
-    random = Random(seed)
+    random = Random(seed)  # noqa: S311
+    on_servers = random.random() < 0.7
     versions = (Version(boot=random.uniform(0.2, 1.5)), *(_version(random) for _ in range(2)))
     commands = _commands(random)
-    faults = tuple(_fault(random) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4))))
+    faults = tuple(_fault(random, on_servers) for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4))))
     return Scenario(
         seed=seed,
         instances=random.choice((1, 2, 2, 3, 3, 4, 5)),
-        on_servers=random.random() < 0.7,
+        on_servers=on_servers,
         policy=random.choice(("Rolling", "AllAtOnce")),
         batch=random.choice((1, 1, 2, 3)),
         request=random.choice((0.0, 0.5, 1.5, 4.0)),
@@ -123,10 +124,13 @@ def _commands(random: Random) -> tuple[Command, ...]:
     return tuple(found)
 
 
-def _fault(random: Random) -> Fault:
+def _fault(random: Random, on_servers: bool) -> Fault:
+    """The machine of a local fleet is the control plane's own, which starts agents that die."""
     kind: FaultKind = random.choice((*ON_INSTANCES, *ELSEWHERE, "kill", "freeze", "store"))  # type: ignore[assignment]
     at, target = random.uniform(0.0, 10.0), random.randint(0, 4)
     lasts = random.choice((0.5, 3.0, 10.0, 40.0))
+    if not on_servers and kind in ("off", "silent"):
+        return Fault("silent", at, random.choice((1.0, 20.0)), target)
     match kind:
         case "off":
             return Fault(kind, at, random.choice((0.0, 5.0, 30.0)), target)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.proxy import BalancerUnreachable
 from beanpole.operations.blame import StepFailed
 from beanpole.store import instances
 
@@ -20,7 +21,7 @@ STOP_TIMEOUT = 30.0
 
 async def drain(work: Work) -> dict[str, Any]:
     """Everything on the instance but the release of this phase."""
-    cut = await leave(work, keep=work.release.digest)
+    cut = await leave(work, keep=work.release.digest, heard=True)
     await stop_others(work, None)
     return {"cut": cut}
 
@@ -29,6 +30,8 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
     """A server that cannot be reached gets no more requests from here, and those that it has are not waited for."""
     try:
         return {"cut": await leave(work, keep=None)}
+    except BalancerUnreachable:
+        raise  # of the edge, which may still send requests there: they are waited for when it has heard
     except AgentUnreachable as silence:
         if work.parts.fleet.place(work.instance).shared_machine:
             raise
@@ -59,10 +62,11 @@ async def terminate(work: Work) -> dict[str, Any]:
     return {}
 
 
-async def leave(work: Work, *, keep: str | None) -> int:
+async def leave(work: Work, *, keep: str | None, heard: bool = False) -> int:
     """No new requests to releases other than `keep`; wait until they have none or the drain deadline is over.
 
-    Answers how many requests were still running at the deadline. They will be cut, and the user is told.
+    `heard`: the balancer knows since then of what has left rotation before, as an earlier step saw to it. Answers how
+    many requests were still running at the deadline. They will be cut, and the user is told.
     """
     began = work.now()
     with work.writing() as db:
@@ -73,8 +77,9 @@ async def leave(work: Work, *, keep: str | None) -> int:
     delay = drain_delay(work)
     cut = 0
     for endpoint in leaving:
-        # Requests went there until the balancer had heard of it, which may have taken its time.
-        since = told if endpoint.since >= began else max(endpoint.since, work.balancer_silent_until)
+        # Requests went there until the balancer had heard of it, which may have taken its time: it was silent, or
+        # whoever wrote this down died before it could tell.
+        since = max(endpoint.since, work.balancer_silent_until) if heard and endpoint.since < began else told
         # Never longer than the delay itself, though somebody put the clock back.
         left = min(since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
