@@ -24,6 +24,7 @@ from beanpole.cli.parameters import JsonOption
 from beanpole.cli.releases import releases
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
+from beanpole.cli.simulate import simulate
 from beanpole.cli.ssh import eb_ssh, ssh
 from beanpole.cli.status import status
 from beanpole.cli.terminal import Terminal
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "terminate": terminate,
     "env": env,
     "ssh": ssh,
+    "simulate": simulate,
     "adopt": adopt,
     "eject": eject,
 }

@@ -1,4 +1,4 @@
-"""What must hold when everything is over: one fleet and one outcome, or a named exception; one closing sentence each."""
+"""What must hold when all is over: one fleet and one outcome, or a named exception; one closing sentence each."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 return
             try:
                 result = func(*args)
-            except BaseException as problem:  # noqa: BLE001
+            except BaseException as problem:
                 if not future.done():
                     future.set_exception(problem)
             else:

@@ -80,7 +80,7 @@ def prepare(world: World, plane: ControlPlane) -> None:
                         labels="[]",
                         state="ready",
                         added_at=now + at,
-                    ),  # fmt: skip
+                    ),
                 )
     with plane.database.read() as db:
         world.edge.tell(1, instances.endpoints(db))

@@ -175,7 +175,7 @@ class Promises:
             self.breaks(f"the time of event {number} is not after the one before")
         self._event_at = at
         closes = message in (*SUCCESSES, *FAILURES, closing.REVERTED) or message.startswith(LAUNCHED)
-        if not closes or request is None or message == closing.REVERTED and request.startswith("system"):
+        if not closes or request is None or (message == closing.REVERTED and request.startswith("system")):
             return
         self.closings.setdefault(request, []).append(message)
         ((status,),) = self._world.store.ask("SELECT status FROM environment WHERE id = ?", self._world.environment)

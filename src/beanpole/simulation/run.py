@@ -105,9 +105,7 @@ class Simulation:
 
     def _history(self) -> History:
         ask, begin = self.world.store.ask, self.loop.clock() - self.loop.time()
-        rows = ask(
-            "SELECT kind, outcome, created_at, finished_at FROM operation WHERE origin = 'user' ORDER BY id"
-        )
+        rows = ask("SELECT kind, outcome, created_at, finished_at FROM operation WHERE origin = 'user' ORDER BY id")
         labels = dict(ask("SELECT digest, version_label FROM release"))
         samples = [
             (at, count, {labels[digest]: number for digest, number in sorted(releases.items())})

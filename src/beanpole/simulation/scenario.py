@@ -84,7 +84,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 def drawn(seed: int) -> Scenario:
     """A scenario of one to six instances and up to four faults."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     on_servers = random.random() < 0.7
     versions = (Version(boot=random.uniform(0.2, 1.5)), *(_version(random) for _ in range(2)))
     commands = _commands(random)
