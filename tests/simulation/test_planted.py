@@ -173,15 +173,12 @@ def take_larger_batches_than_were_asked_for(patch: Patch) -> None:
 
 def let_time_stand_still_in_events(patch: Patch) -> None:
     def say(db: Any, now: int, subject: Any, message: str, severity: Any = "INFO") -> int:
-        last = db.execute(events._LAST).scalar() or 0
-        at = (
-            last - 1
-            if last and not db.execute(sa.select(events.event.c.id).where(events.event.c.at == last - 1)).all()
-            else last + 1
-        )
-        db.execute(
-            events._SAY, {"at": at, "message": message, "severity": severity, **events.msgspec.structs.asdict(subject)}
-        )
+        last = db.execute(events._LAST).scalar() or now
+        at = last - 1  # so that the second of two events is before the first
+        if db.execute(sa.select(events.event.c.id).where(events.event.c.at == at)).all():
+            at = last + 2
+        said = {"at": at, "message": message, "severity": severity, **msgspec.structs.asdict(subject)}
+        db.execute(events._SAY, said)
         return at
 
     patch.setattr(events, "say", say)

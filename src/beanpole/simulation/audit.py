@@ -62,15 +62,15 @@ def audit(world: World, promises: Promises) -> list[str]:
     """Of what was done: sentences, journals, outcomes."""
     found = []
     ask = world.store.ask
-    rows = ask(
-        "SELECT id, kind, origin, request_id, outcome, plan, release, finished_at, deadline_at, abort FROM operation"
-    )
-    for number, kind, origin, request, outcome, text, release, *_ in rows:
+    rows = ask("SELECT id, kind, origin, request_id, outcome, plan, release, abort FROM operation")
+    for number, kind, origin, request, outcome, text, release, aborted in rows:
         said = promises.closings.get(request, [])
         if origin == "user":
             fits = EXPECTED.get(outcome, ())
             if len(said) != 1 or not (said[0] in fits or (kind == "create" and said[0].startswith(LAUNCHED))):
                 found.append(f"operation {number} ({kind}) is {outcome}, and was closed with {said}")
+        if aborted and outcome == "succeeded":
+            found.append(f"operation {number} succeeded, although its abort had been accepted")
         found += _journal(world, number, outcome, text)
         flaw = _flaw(world, release)
         if outcome == "succeeded" and kind == "update" and flaw in ("start", "prepare", "once") and _activates(text):
