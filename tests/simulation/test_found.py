@@ -59,3 +59,8 @@ def test_an_operation_that_a_user_aborts_is_returned_from_once() -> None:
         "update: aborted",
     )
     assert history.messages[-1] == "The environment was reverted to the previous configuration setting."
+
+
+def test_the_only_server_is_lost_between_two_releases() -> None:
+    """It stays in rotation, since nobody else serves; with the release that failed it did so for both of them."""
+    well(Scenario(instances=1, faults=(Fault("edge", 1.7, 3.0), Fault("off", 3.5))), "update: failed")

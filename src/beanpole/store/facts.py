@@ -75,7 +75,5 @@ def _counting(dialect: str) -> sa.Executable:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     grown = sa.cast(sa.cast(fact.c.value, sa.BigInteger) + 1, sa.Text)
     return (
-        insert(fact)
-        .on_conflict_do_update(index_elements=[fact.c.name], set_={"value": grown})
-        .returning(fact.c.value)
+        insert(fact).on_conflict_do_update(index_elements=[fact.c.name], set_={"value": grown}).returning(fact.c.value)
     )
