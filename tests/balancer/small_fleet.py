@@ -144,9 +144,9 @@ class SmallFleet:
         await self.balancers.apply(instance)
         return app
 
-    def row(self, instance: str, version: str, port: int, health: Health = STEADY) -> Endpoint:
+    def row(self, instance: str, version: str, port: int, health: Health = STEADY, weight: int = 1) -> Endpoint:
         text = msgspec.json.encode(health).decode()
-        new = Endpoint(instance, version, "127.0.0.1", port, "serving", self.database.now_ms(), text)
+        new = Endpoint(instance, version, "127.0.0.1", port, "serving", self.database.now_ms(), text, weight=weight)
         with self.database.write() as db:
             instances.put_endpoint(db, new)
         return new
@@ -187,11 +187,13 @@ class SmallFleet:
 
         await until(seen)
 
-    async def get(self, host: str = HOST, port: int | None = None, address: str = "127.0.0.1") -> tuple[int, str]:
+    async def get(
+        self, host: str = HOST, port: int | None = None, address: str = "127.0.0.1", header: str = "X-Nothing: 1"
+    ) -> tuple[int, str]:
         """Status and version of one request."""
         reader, writer = await asyncio.open_connection(address, port or self.port)
         try:
-            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n".encode())
             async with asyncio.timeout(10):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 body = await reader.read(-1)

@@ -8,14 +8,17 @@ import signal
 import socket
 from typing import Any
 
+import msgspec
 import pytest
 from balancer_home import until
-from small_fleet import HOST, SmallFleet, small_fleet
+from echo_app import EchoApp
+from small_fleet import HOST, PATIENCE, SmallFleet, small_fleet
 
-from beanpole.balancer.pool import readiness_path
+from beanpole.balancer.pool import Pin, readiness_path
 from beanpole.fleet import addresses
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.fleet.proxy import BalancerRefused
+from beanpole.store import instances
 from load import Load, Report, Settings
 
 pytestmark = pytest.mark.slow
@@ -94,6 +97,64 @@ def test_a_server_joins_and_another_one_leaves_and_nothing_is_lost() -> None:
             # Nothing is there any more, and its proxy knows it.
             gone = fleet.servers["h-1"]
             await until(lambda: _is(fleet.get(port=gone.port), 404))
+
+    asyncio.run(run())
+
+
+def test_a_second_instance_on_each_server_gets_its_part_through_both_rows_and_testers_find_it() -> None:
+    async def run() -> None:
+        async with small_fleet(2) as fleet:
+            environment = fleet.environment()
+            old = [fleet.instance(environment, host) for host in fleet.servers]
+            for each in old:
+                await fleet.serve(each, "1")
+            new = [fleet.instance(environment, host) for host in fleet.servers]
+            apps = [await EchoApp("2").start() for _ in new]
+            rows = [fleet.row(each, "2", app.port, weight=0) for each, app in zip(new, apps, strict=True)]
+            for each, endpoint in zip(new, rows, strict=True):
+                await fleet.balancers.apply(each)
+                assert await fleet.balancers.healthy(environment, endpoint, PATIENCE)
+            assert {(await fleet.get())[1] for _ in range(20)} == {"1"}
+
+            with fleet.database.write() as db:
+                instances.pin(db, new, msgspec.json.encode(Pin(("X-Canary", "yes"))).decode())
+            await fleet.balancers.apply()
+
+            async def warm() -> bool:
+                views = await fleet.balancers.canary(environment)
+                return len(views) == 3 and all(
+                    view and all(each["healthy"] for each in view.values()) for view in views
+                )
+
+            await until(warm)
+            assert (await fleet.get(header="X-Canary: yes"))[1] == "1", "there is no route to it yet"
+            with fleet.database.write() as db:
+                instances.share(db, dict.fromkeys(old, 3) | dict.fromkeys(new, 1))
+            await fleet.balancers.apply()
+            await fleet.balancers.settle(PATIENCE)
+            answers = [await fleet.get() for _ in range(400)]
+            assert {status for status, _ in answers} == {200}
+            # 100 are expected. Each worker of each row keeps a round of its own.
+            assert 60 <= sum(version == "2" for _, version in answers) <= 140
+            assert {await fleet.get(header="X-Canary: yes") for _ in range(20)} == {(200, "2")}
+
+            async with load_on(fleet, idle=2, slow_every=0.5, slow_seconds=1, slow_path="/slow?s=1") as load:
+                await load.more(20)
+                with fleet.database.write() as db:
+                    instances.share(db, dict.fromkeys(old, 0) | dict.fromkeys(new, 1))
+                await fleet.balancers.apply()
+                await fleet.balancers.settle(PATIENCE)
+                await load.more(20)
+                assert {(await fleet.get())[1] for _ in range(20)} == {"2"}
+                for each in old:
+                    await fleet.terminate(each)
+                with fleet.database.write() as db:
+                    instances.pin(db, new, None)
+                await fleet.balancers.apply()
+                await load.more(20)
+            assert_nothing_failed(load.report())
+            for app in apps:
+                await app.stop()
 
     asyncio.run(run())
 

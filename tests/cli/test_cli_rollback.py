@@ -78,6 +78,17 @@ def test_rollback_of_a_busy_environment(served: Served, toy: Toy, run: Run) -> N
             "The update of environment shop-dev is being reverted already.",
             "Follow it with `beanpole events -f shop-dev`.",
         ),
+        (
+            ["abort"],
+            "The update of environment shop-dev cannot be aborted any more: the instances that it replaced are being "
+            "removed.",
+            "`beanpole rollback shop-dev` goes back when it ended.",
+        ),
+        (
+            ["promote"],
+            "Environment named shop-dev has no new version that is being evaluated, so there is none to promote.",
+            "`beanpole status shop-dev` shows how it is.",
+        ),
     ],
 )
 def test_what_is_in_no_state_for_it(
@@ -99,6 +110,16 @@ def test_abort_sees_it_go_back(served: Served, toy: Toy, run: Run) -> None:
     done = run("abort")
     assert done.status == 0
     assert "The operation was aborted; shop-dev is as it was before" in done.out
+
+
+def test_promote_sees_the_new_version_get_everything(served: Served, toy: Toy, run: Run) -> None:
+    toy.frames = [frame("forward", "running", "waiting")]
+    toy.at_look[2] = lambda: os.kill(os.getpid(), signal.SIGINT)
+    assert run("scale", "3").status == 130
+    done = run("promote")
+    assert done.status == 0
+    assert "shop-dev runs the new version" in done.out
+    assert "promote" in run("--help").out
 
 
 def test_nothing_to_abort(served: Served, run: Run) -> None:

@@ -270,3 +270,12 @@ def test_columns() -> None:
 
 def test_printable() -> None:
     assert printable("a\tb\r\n\x1b[31mc\x9bd") == "a   b �[31mc�d"
+
+
+def test_instances_that_were_replaced_are_not_among_those_that_it_ended_on() -> None:
+    stay, gone = Progress("i-new", "done"), Progress("i-old", "done")
+    steps = (
+        Step("f/activate", "Start", "done", (stay,), "Activate"),
+        Step("f/retire", "Retire", "done", (gone,), "Retire"),
+    )
+    assert operation(*steps).instances == ["i-new"]

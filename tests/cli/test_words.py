@@ -75,6 +75,20 @@ def test_settings_by_namespace_and_name() -> None:
     }
 
 
+def test_policies_are_named_as_people_would() -> None:
+    values = {
+        policy.value: wanted(policy=policy).values["aws:elasticbeanstalk:command", "DeploymentPolicy"]
+        for policy in Policy
+    }
+    assert values == {
+        "rolling": "Rolling",
+        "all-at-once": "AllAtOnce",
+        "additional-batch": "RollingWithAdditionalBatch",
+        "immutable": "Immutable",
+        "traffic-splitting": "TrafficSplitting",
+    }
+
+
 def test_what_is_chosen_outranks_what_is_first() -> None:
     new = {(each["Namespace"], each["OptionName"]): each["Value"] for each in wanted(batch_size=2).for_new()}
     assert new == FIRST | {("aws:elasticbeanstalk:command", "BatchSize"): "2"}

@@ -214,6 +214,7 @@ class Toy:
                 "Failed": 1,
                 "PerInstance": [{"InstanceId": "i-1", "Served": 60, "Failed": 0}],
             },
+            "PromoteEnvironment": self._promote,
             "RollbackEnvironment": self._rollback,
             "DescribeHosts": self._describe_hosts,
             "TailLogs": lambda call: {"Files": self.logs.pop(0) if len(self.logs) > 1 else (self.logs or [[]])[0]},
@@ -332,6 +333,12 @@ class Toy:
     def _refuse(self) -> None:
         if self.refuses:
             raise AwsError("InvalidParameterValue", self.refuses)
+
+    def _promote(self, call: Call) -> dict[str, Any]:
+        self._refuse()
+        running = self.operations[-1]
+        running.frames = going_well()
+        return {"OperationId": str(running.number), "RequestId": running.request_id}
 
     def _rollback(self, call: Call) -> dict[str, Any]:
         self._refuse()

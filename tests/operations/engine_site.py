@@ -56,7 +56,7 @@ class Fleet:
         answer = self.on_job(instance, kind)
         if asyncio.iscoroutine(answer):
             await answer
-        return {}
+        return {"address": f"127.0.1.{self.launched.index(instance) + 1}", "port": 1} if kind == "start" else {}
 
     def newcomer(self, taken: set[str]) -> tuple[str, str]:
         number = len(taken)
@@ -76,10 +76,14 @@ class Fleet:
 
 
 class Edge:
-    """A balancer without a request. `waits` are the limits, in seconds, within which endpoints were to become idle."""
+    """A balancer without a request. `waits` are the limits, in seconds, within which endpoints were to become idle.
+
+    `counts`: what it counts in each second, by endpoint, if anything.
+    """
 
     def __init__(self) -> None:
         self.waits: list[float] = []
+        self.counts: Callable[[], dict[str, Any]] = dict
 
     async def apply(self, _instance: str | None = None) -> None:
         pass
@@ -90,6 +94,21 @@ class Edge:
 
     async def totals(self, _environment: str) -> dict[str, int]:
         return {"requests": 0, "failed": 0}
+
+    async def settle(self, _seconds: float) -> None:
+        pass
+
+    async def healthy(self, _environment: str, _endpoint: Endpoint, _seconds: float) -> bool:
+        return True
+
+    async def canary(self, _environment: str) -> list[dict[str, Any]]:
+        return [{"127.0.1.1:1": {"healthy": True, "active": 0}}]
+
+    async def view(self) -> dict[str, Any]:
+        return {}
+
+    async def requests(self, after: int) -> dict[str, Any]:
+        return {"now": after + 1, "seconds": {str(after + 1): {"e-1": self.counts()}}}
 
 
 class EngineSite:
@@ -113,6 +132,13 @@ class EngineSite:
             self.serve(name, OLD)
 
     @classmethod
+    def again(cls, database: Database, fleet: Fleet, edge: Edge) -> EngineSite:
+        """What another control plane finds that has the same store."""
+        site = cls.__new__(cls)
+        site.database, site.fleet, site.edge = database, fleet, edge
+        return site
+
+    @classmethod
     def at(cls, folder: Path) -> EngineSite:
         return cls(Database.at(folder / "beanpole.db"))
 
@@ -124,7 +150,7 @@ class EngineSite:
             new = Endpoint(instance, digest, address, 1, "serving", self.database.now_ms(), "{}")
             instances.put_endpoint(db, new)
 
-    def submit(self, *steps: AnyStep, environment: str = "e-1") -> int:
+    def submit(self, *steps: AnyStep, environment: str = "e-1", policy: str = "AllAtOnce") -> int:
         """An update to release 2 with these steps; the operation's id."""
         now = self.database.now_ms()
         draft = Draft(
@@ -136,7 +162,7 @@ class EngineSite:
             release=2,
             previous=1,
             desired=2,
-            plan=plans.encode(Plan(policy="AllAtOnce", steps=steps)),
+            plan=plans.encode(Plan(policy=policy, steps=steps)),
             deadline_at=now + 600_000,
         )
         with self.database.write() as db:
@@ -176,6 +202,14 @@ class EngineSite:
 
         asyncio.run(run())
         return self.operation(number)
+
+    def endpoints(self) -> dict[str, tuple[str, str, int]]:
+        """Digest, state and weight of what each instance that there is serves with."""
+        with self.database.read() as db:
+            found = {each.id: ("", "", 0) for each in instances.listed(db, "e-1")}
+            for each in instances.endpoints(db, "e-1"):
+                found[each.instance_id] = (each.digest, each.state, each.weight)
+        return found
 
     def operation(self, number: int) -> Operation:
         with self.database.read() as db:

@@ -188,16 +188,40 @@ def test_another_tiers_option_only_warns() -> None:
     assert problems(("aws:elasticbeanstalk:sqsd", "HttpPath", "/jobs"), context=Context(tier="Worker")) == []
 
 
-@pytest.mark.parametrize("policy", ["RollingWithAdditionalBatch", "Immutable", "TrafficSplitting"])
-def test_policies_to_come_are_refused_and_the_two_that_work_named(policy: str) -> None:
-    found = messages((COMMAND, "DeploymentPolicy", policy), (ENVIRONMENT, "LoadBalancerType", "application"))
-    reason = "Beanpole does not carry out this policy yet. Use AllAtOnce or Rolling."
-    assert found == [frame(COMMAND, "DeploymentPolicy", policy, reason)]
-
-
-@pytest.mark.parametrize("policy", ["AllAtOnce", "Rolling", "rolling"])
+@pytest.mark.parametrize("policy", ["AllAtOnce", "Rolling", "rolling", "RollingWithAdditionalBatch", "Immutable"])
 def test_policies_that_work(policy: str) -> None:
     assert messages((COMMAND, "DeploymentPolicy", policy)) == []
+
+
+SPLITTING = (
+    (COMMAND, "DeploymentPolicy", "TrafficSplitting"),
+    (ENVIRONMENT, "LoadBalancerType", "application"),
+    (HEALTH, "SystemType", "enhanced"),
+)
+
+
+def test_traffic_splitting_with_all_that_it_needs() -> None:
+    assert messages(*SPLITTING) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "tier", "reason"),
+    [
+        ((ENVIRONMENT, "EnvironmentType", "SingleInstance"), "WebServer", "only with Application Load Balancers"),
+        ((ENVIRONMENT, "LoadBalancerType", "network"), "WebServer", "only with Application Load Balancers"),
+        ((HEALTH, "SystemType", "basic"), "WebServer", "require enhanced SystemType"),
+        ((COMMAND, "Timeout", "600"), "Worker", "only with Application Load Balancers"),
+    ],
+)
+def test_traffic_splitting_where_it_cannot_be(change: tuple[str, str, str], tier: str, reason: str) -> None:
+    (found,) = messages(*SPLITTING, change, context=Context(tier=tier))
+    assert reason in found
+
+
+def test_what_makes_a_splitting_impossible_later_is_refused_as_well() -> None:
+    single = (ENVIRONMENT, "EnvironmentType", "SingleInstance")
+    (found,) = messages(single, stored=SPLITTING)
+    assert "only with Application Load Balancers" in found
 
 
 def test_traffic_splitting_without_application_load_balancer() -> None:

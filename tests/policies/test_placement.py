@@ -120,3 +120,30 @@ def test_whatever_there_is_nothing_wrong_is_chosen_and_none_is_refused_that_woul
     else:
         assert len({each.id for each in chosen}) == number
         assert all(each in good for each in chosen)
+
+
+def test_a_second_one_goes_where_one_leaves_before_it_goes_anywhere_else() -> None:
+    used, free = host("a", there=("e-1",)), host("b", memory=10 * ROOM)
+    (chosen,) = place([free, used], "e-1", (), 1, 1, beside={used.id})
+    assert chosen == used
+    assert place([free, used], "e-1", (), 2, 2, beside={used.id}) == (used, free)
+
+
+@pytest.mark.parametrize(
+    ("there", "memory"),
+    [(("e-1", "e-1"), ROOM), (("e-1",), INSTANCE_MEMORY - 1)],
+)
+def test_a_server_takes_one_second_instance_and_only_with_memory_for_it(there: tuple[str, ...], memory: int) -> None:
+    full, free = host("a", there=there, memory=memory), host("b")
+    assert place([full, free], "e-1", (), 1, 1, beside={full.id}) == (free,)
+
+
+def test_a_server_that_nobody_leaves_takes_no_second_one() -> None:
+    stays, leaves = host("a", there=("e-1",)), host("b", there=("e-1",), memory=0)
+    with pytest.raises(NoPlace) as refused:
+        place([stays, leaves], "e-1", (), 1, 1, beside={leaves.id})
+    assert refused.value.cause == (
+        "1 new instance is needed beside the present ones, and 0 of 2 hosts can take one; b has 0 MB of memory "
+        "available and an instance needs 48 MB."
+    )
+    assert "policy Rolling" in refused.value.remedy

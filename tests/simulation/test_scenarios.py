@@ -36,7 +36,7 @@ scenarios = st.builds(
     Scenario,
     seed=st.integers(0, 1000),
     instances=st.integers(1, 4),
-    policy=st.sampled_from(("Rolling", "AllAtOnce")),
+    policy=st.sampled_from(("Rolling", "AllAtOnce", "RollingWithAdditionalBatch", "Immutable", "TrafficSplitting")),
     batch=st.integers(1, 3),
     request=st.sampled_from((0.0, 1.5, 4.0)),
     drain=st.sampled_from((0, 2)),

@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 RING_SECONDS = 180  # of detail that is kept
 FILES_SUFFIX = ".files"  # of a pool's file servers: who asks for a file asks the pool
+CANARY_SUFFIX = ".canary"  # of those of a pool's endpoints that testers choose: these are requests to the pool, too
 CHECKS = "readiness"  # the route of checks by whoever stands in front, which are nobody's requests
 SAMPLES = 200  # latencies kept per second, pool and endpoint: beyond, every second, fourth, … request
 # The upstream closed or reset, was not understood or too slow; Envoy or a time-out ended the answer.
@@ -106,8 +107,9 @@ class Tallies:
             return
         status, milliseconds = int(entry["status"]), int(entry["ms"])
         pool, endpoint = entry.get("pool") or "-", entry.get("upstream") or "-"
-        if pool.endswith(FILES_SUFFIX):
-            pool = pool[: -len(FILES_SUFFIX)]
+        for suffix in (FILES_SUFFIX, CANARY_SUFFIX):
+            if pool.endswith(suffix):
+                pool = pool[: -len(suffix)]
         elsewhere = entry.get("front") is not None
         if elsewhere and endpoint == "-":
             return

@@ -154,10 +154,9 @@ def seconds(value: float) -> str:
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     # Envoy knows no weight 0; an endpoint without a share is checked and gets nothing, as when it drains.
-    serving = endpoint.state == "serving" and endpoint.weight > 0
     return {
         "endpoint": {"address": {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}},
-        "health_status": "HEALTHY" if serving else "DRAINING",
+        "health_status": "HEALTHY" if endpoint.serves else "DRAINING",
         "load_balancing_weight": max(endpoint.weight, 1),
     }
 

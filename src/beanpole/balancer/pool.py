@@ -24,6 +24,11 @@ class Endpoint:
     weight: int = 1
 
     @property
+    def serves(self) -> bool:
+        """Whether it gets new requests."""
+        return self.state == "serving" and self.weight > 0
+
+    @property
     def key(self) -> str:
         """`address:port` as the agent reports it (`[address]:port` for IPv6)."""
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -53,6 +58,17 @@ class Files:
     paths: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Requests with that header, or with that cookie, go to the pool's canary. Both are (name, value)."""
+
+    header: tuple[str, str] | None
+    cookie: tuple[str, str] | None = None
+
+
+CANARY_SUFFIX = ".canary"
+"""Ends the name of a pool's canary: a pool without hosts, of those of its endpoints that testers may choose."""
+
 FILES_SUFFIX = ".files"
 """Ends the name under which a balancer knows the file servers of a pool. No pool is named so."""
 
@@ -71,6 +87,9 @@ class Pool:
 
     `files` are asked instead of the endpoints for what is below a path of a serving one. They are not checked: nothing
     is served there but files, and who finds none listening asks another.
+
+    `pin`: whose requests go to the pool's canary, where there is one. "waiting" as readiness: our own balancer in front
+    finds the pool in order and sends nothing, and others are told to send nothing.
     """
 
     name: str
@@ -78,9 +97,14 @@ class Pool:
     endpoints: tuple[Endpoint, ...]
     health: Health = Health()
     drain_seconds: float = 20.0
-    readiness: Literal["ready", "leaving"] | None = None
+    readiness: Literal["ready", "waiting", "leaving"] | None = None
     proxies: bool = False
     files: tuple[Files, ...] = ()
+    pin: Pin | None = None
+
+    @property
+    def canary_name(self) -> str:
+        return self.name + CANARY_SUFFIX
 
     @property
     def files_name(self) -> str:
@@ -89,7 +113,7 @@ class Pool:
     @property
     def paths(self) -> tuple[str, ...]:
         """Those below which files are asked for, the longer ones of each other first."""
-        serving = {path for each in self.files if each.endpoint.state == "serving" for path in each.paths}
+        serving = {path for each in self.files if each.endpoint.serves for path in each.paths}
         return tuple(sorted(serving, key=lambda path: (-len(path), path)))
 
 

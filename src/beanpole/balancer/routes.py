@@ -6,12 +6,13 @@ the endpoint cannot have seen it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from .cluster import PATH_KEY, seconds
 from .listener import DEGRADED, FRONT, READINESS_ROUTE, ROUTES, UNANSWERED, UNSENT, header
-from .pool import MISDIRECTED, PRESENCE_SECONDS, Pool, presence_path, readiness_path
+from .pool import MISDIRECTED, PRESENCE_SECONDS, Pin, Pool, presence_path, readiness_path
 
 RETRIES = 3
 RETRY_BASE = "0.005s"  # the other endpoint is not the one in trouble, so it is asked almost at once
@@ -42,7 +43,8 @@ def route_table(pools: Iterable[Pool], *, inner: bool = False) -> dict[str, Any]
 
 
 def _virtual_hosts(pools: tuple[Pool, ...], *, inner: bool) -> list[dict[str, Any]]:
-    found = [_virtual_host(pool) for pool in pools if pool.hosts]
+    named = {pool.name: pool for pool in pools}
+    found = [_virtual_host(pool, named.get(pool.canary_name)) for pool in pools if pool.hosts]
     if not inner:
         return found
     checks = [
@@ -69,8 +71,10 @@ def _checked(pool: Pool, path: str, limit: float) -> dict[str, Any]:
     match = {"path": path}
     if pool.readiness == "leaving":
         return _said(match, 503, "leaving")
+    if pool.readiness == "waiting" and path == readiness_path(pool.name):
+        return _said(match, 503, "waiting")
     if pool.health.path is None:
-        serving = any(endpoint.state == "serving" for endpoint in pool.endpoints)
+        serving = any(endpoint.serves for endpoint in pool.endpoints)
         return _said(match, 200, "ready") if serving else _said(match, 503, "nothing serves")
     # The application answers: so whoever is in front learns of its end as soon as this proxy does.
     action = {"cluster": pool.name, "timeout": seconds(limit), "prefix_rewrite": pool.health.path}
@@ -87,25 +91,49 @@ def _said(match: dict[str, str], status: int, words: str) -> dict[str, Any]:
     return route if status != 503 else {**route, "response_headers_to_add": [header(DEGRADED)]}
 
 
-def _virtual_host(pool: Pool) -> dict[str, Any]:
-    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}}
+def _virtual_host(pool: Pool, pinned: Pool | None) -> dict[str, Any]:
+    """`pinned`: the pool's canary."""
+    marks = _marks(pool.pin) if pool.pin is not None else []
     return {
         "name": pool.name,
         "domains": sorted(host.lower() for host in pool.hosts),
-        "routes": [
-            *(_files(pool, path) for path in pool.paths),
-            {"match": {"prefix": "/", "headers": [safe]}, "route": _action(pool, _NOT_ANSWERED, UNSENT, UNANSWERED)},
-            {"match": {"prefix": "/"}, "route": _action(pool, _NOT_SEEN, UNSENT)},
-        ],
+        "routes": [*(route for mark in marks if pinned for route in _routes(pinned, mark)), *_routes(pool)],
         **(_BETWEEN if pool.proxies else {}),
     }
 
 
-def _files(pool: Pool, path: str) -> dict[str, Any]:
+def _routes(pool: Pool, *marks: dict[str, Any]) -> list[dict[str, Any]]:
+    """To that pool, of requests that have all of these headers."""
+    safe = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}}
+    marked = {"headers": list(marks)} if marks else {}
+    return [
+        *(_files(pool, path, marked) for path in pool.paths),
+        {
+            "match": {"prefix": "/", "headers": [*marks, safe]},
+            "route": _action(pool, _NOT_ANSWERED, UNSENT, UNANSWERED),
+        },
+        {"match": {"prefix": "/", **marked}, "route": _action(pool, _NOT_SEEN, UNSENT)},
+    ]
+
+
+def _marks(pin: Pin) -> list[dict[str, Any]]:
+    """Each of them is enough."""
+    found = []
+    if pin.header is not None:
+        name, value = pin.header
+        found.append({"name": name.lower(), "string_match": {"exact": value}})
+    if pin.cookie is not None:
+        one = re.escape("=".join(pin.cookie))
+        found.append({"name": "cookie", "string_match": {"safe_regex": {"regex": f"(.*; *)?{one}(;.*)?"}}})
+    return found
+
+
+def _files(pool: Pool, path: str, marked: dict[str, Any]) -> dict[str, Any]:
     """Whatever is asked of a file server may be asked of another: it changes nothing."""
     wanted = {"filter_metadata": {"envoy.lb": {PATH_KEY: path}}}
     action = {**_action(pool, _NOT_ANSWERED), "cluster": pool.files_name, "metadata_match": wanted}
-    return {"match": {"prefix": "/"} if path == "/" else {"path_separated_prefix": path}, "route": action}
+    where = {"prefix": "/"} if path == "/" else {"path_separated_prefix": path}
+    return {"match": {**where, **marked}, "route": action}
 
 
 def _action(pool: Pool, retry_on: str, *marks: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .lint import WEIGHT_LIMIT
-from .pool import PRESENCE, Endpoint, Files, Health, Pool, presence_path
+from .pool import CANARY_SUFFIX, PRESENCE, Endpoint, Files, Health, Pin, Pool, presence_path
 
 MIXED = Health(path=None, interval=1.0, timeout=2.0, unhealthy=2, healthy=1)
 """The check of endpoints that cannot be checked alike, which is: they take a TCP connection."""
@@ -43,11 +43,19 @@ class Seat:
     since: int = 0
     """When it entered that state."""
     files: Files | None = None
-    """The server of the release's static files, if it has any; its state is the seat's."""
+    """The server of the release's static files, if it has any; its state and share are the seat's."""
+    weight: int = 1
+    pin: Pin | None = None
+    """By what testers choose it."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether it gets new requests."""
+        return self.endpoint.serves
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(self.address, self.port, self.state)
+        return Endpoint(self.address, self.port, self.state, self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,22 @@ class Site:
     seats: tuple[Seat, ...]
     hosts: frozenset[str] = frozenset()
 
+    @property
+    def canary(self) -> Site | None:
+        """The seats that testers may choose, as a site without names. They share alike what comes there."""
+        chosen = tuple(replace(seat, weight=1, pin=None) for seat in self.seats if seat.pin is not None)
+        if not chosen:
+            return None
+        hosts = frozenset(seat.host for seat in chosen if seat.host is not None)
+        return Site(self.id + CANARY_SUFFIX, (), chosen, hosts)
+
+    @property
+    def pin(self) -> Pin | None:
+        """By what testers choose. None unless some of the seats that serve may be chosen, and others not: so the canary
+        is there, and checked, before the first request goes there, and until the last has ended."""
+        pins = {seat.pin for seat in self.seats if seat.serves}
+        return next((pin for pin in pins if pin is not None), None) if len(pins) > 1 else None
+
     def on(self, host: str | None) -> tuple[Seat, ...]:
         return tuple(seat for seat in self.seats if seat.host == host)
 
@@ -67,7 +91,7 @@ class Site:
         return next((seat.files for seat in self.seats if (seat.instance, seat.port) == (instance, port)), None)
 
     def serves_on(self, host: str | None) -> bool:
-        return any(seat.state == "serving" for seat in self.on(host))
+        return any(seat.serves for seat in self.on(host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +104,7 @@ class Rows:
 
 def rows(sites: Iterable[Site], servers: Mapping[str, Server]) -> Rows:
     """What they are told. Every server that is given has an entry, if only to say that nothing is there any more."""
-    sites = tuple(sites)
+    sites = tuple(part for site in sites for part in (site, site.canary) if part is not None)
     return Rows(
         edge=tuple(_in_front(site, servers) for site in sites),
         servers={host: _on_server(host, [site for site in sites if host in site.hosts]) for host in servers},
@@ -101,24 +125,37 @@ def _in_front(site: Site, servers: Mapping[str, Server]) -> Pool:
     endpoints = (*(seat.endpoint for seat in here), *there)
     proxies = bool(there or (site.hosts and not here))
     # Proxies of servers ask the file servers there; one row must not ask both.
-    return Pool(site.id, site.names, endpoints, health, proxies=proxies, files=() if proxies else _files(here))
+    files = () if proxies else _files(here)
+    return Pool(site.id, site.names, _within(endpoints), health, proxies=proxies, files=files, pin=site.pin)
 
 
 def _server(site: Site, host: str, server: Server) -> Endpoint | None:
-    """The server as one endpoint, with a share for each of its instances that serves, however many releases it runs."""
+    """The server as one endpoint, with the shares of its instances that serve, however many releases it runs."""
     endpoint = server.endpoint
-    serving = {seat.instance for seat in site.on(host) if seat.state == "serving"}
+    shares = {seat.instance: seat.weight for seat in site.on(host) if seat.state == "serving"}
     if endpoint is None:
         return None
-    if not serving:
+    if not shares:
         return replace(endpoint, state="draining")
-    return replace(endpoint, weight=min(len(serving), WEIGHT_LIMIT))
+    return replace(endpoint, weight=sum(shares.values()))
+
+
+def _within(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """The same shares, within what a weight may be; none that had something has nothing then."""
+    most = max((endpoint.weight for endpoint in endpoints), default=0)
+    if most <= WEIGHT_LIMIT:
+        return endpoints
+    return tuple(
+        replace(each, weight=max(round(each.weight * WEIGHT_LIMIT / most), 1) if each.weight else 0)
+        for each in endpoints
+    )
 
 
 def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
     """An environment that has the server for itself gets every request there: balancers of others know other names."""
-    alone = ("*",) if len(sites) == 1 else ()
-    return tuple(_behind(site, host, alone) for site in sites)
+    environments = [site for site in sites if not site.id.endswith(CANARY_SUFFIX)]
+    alone = ("*",) if len(environments) == 1 else ()
+    return tuple(_behind(site, host, alone if site in environments else ()) for site in sites)
 
 
 def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:
@@ -128,25 +165,35 @@ def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:
         (*site.names, *more),
         tuple(seat.endpoint for seat in seats),
         _shared(seats),
-        readiness="ready" if site.serves_on(host) else "leaving",
+        readiness=_readiness(site, host),
         files=_files(seats),
+        pin=replace(site, seats=site.on(host)).pin,
     )
+
+
+def _readiness(site: Site, host: str) -> Literal["ready", "waiting", "leaving"]:
+    if site.serves_on(host):
+        return "ready"
+    return "waiting" if any(seat.state == "serving" for seat in site.on(host)) else "leaving"
 
 
 def _files(seats: tuple[Seat, ...]) -> tuple[Files, ...]:
     return tuple(
-        replace(seat.files, endpoint=replace(seat.files.endpoint, state=seat.state))
+        replace(seat.files, endpoint=replace(seat.files.endpoint, state=seat.state, weight=seat.weight))
         for seat in seats
         if seat.files is not None
     )
 
 
 def _released(seats: tuple[Seat, ...]) -> tuple[Seat, ...]:
-    """Who does not know yet that the server is left goes on being served there, by what served last."""
-    if any(seat.state == "serving" for seat in seats):
+    """Who does not know yet that the server is left, or does not serve yet, is served there: by those that wait for
+    their share, else by what served last."""
+    if any(seat.serves for seat in seats):
         return seats
+    if any(seat.state == "serving" for seat in seats):
+        return tuple(replace(seat, weight=1) if seat.state == "serving" else seat for seat in seats)
     last = max((seat.since for seat in seats), default=0)
-    return tuple(replace(seat, state="serving") if seat.since == last else seat for seat in seats)
+    return tuple(replace(seat, state="serving", weight=1) if seat.since == last else seat for seat in seats)
 
 
 def _shared(seats: tuple[Seat, ...]) -> Health:

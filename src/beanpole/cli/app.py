@@ -21,6 +21,7 @@ from beanpole.cli.listing import list_environments
 from beanpole.cli.logs import logs
 from beanpole.cli.open import open_environment
 from beanpole.cli.parameters import JsonOption
+from beanpole.cli.promote import promote
 from beanpole.cli.releases import releases
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "deploy": deploy,
     "rollback": rollback,
     "abort": abort,
+    "promote": promote,
     "scale": scale,
     "list": list_environments,
     "releases": releases,

@@ -55,6 +55,11 @@ WRONG_STATES = tuple(
         (r"Environment named (\S+) has no (?:earlier )?release", r"`beanpole releases \1` shows those that it has."),
         (r"Environment named (\S+) has no operation in progress", r"`beanpole status \1` shows how it is."),
         (r"The update of environment (\S+) is being reverted", r"Follow it with `beanpole events -f \1`."),
+        (
+            r"The update of environment (\S+) cannot be aborted any more",
+            r"`beanpole rollback \1` goes back when it ended.",
+        ),
+        (r"Environment named (\S+) has no new version that is being", r"`beanpole status \1` shows how it is."),
         (r"No Environment found|No Application", "`beanpole list` shows what there is."),
     )
 )

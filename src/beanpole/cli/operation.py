@@ -6,6 +6,9 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+RETIRE = "Retire"
+"""The kind of step after which its instances are gone."""
+
 LAST_LINES = 20
 """Lines that are shown of what a failing command printed: a traceback and what a server says after it."""
 
@@ -32,6 +35,7 @@ class Step:
     words: str
     state: str
     instances: tuple[Progress, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,10 @@ class Operation:
 
     @property
     def instances(self) -> list[str]:
-        """Every instance that a step concerned, in the order of their first mention."""
-        return list(dict.fromkeys(each.instance for step in self.steps for each in step.instances))
+        """Every instance that a step concerned and that is to stay, in the order of their first mention."""
+        gone = {each.instance for step in self.steps if step.kind == RETIRE for each in step.instances}
+        every = dict.fromkeys(each.instance for step in self.steps for each in step.instances)
+        return [each for each in every if each not in gone]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -145,7 +151,8 @@ def _step(answer: dict[str, Any]) -> Step:
         )
         for each in answer.get("Instances", [])
     )
-    return Step(answer.get("Key", ""), answer.get("Words", ""), answer.get("State", "waiting"), instances)
+    words, state = answer.get("Words", ""), answer.get("State", "waiting")
+    return Step(answer.get("Key", ""), words, state, instances, answer.get("Kind", ""))
 
 
 def _blame(answer: dict[str, Any]) -> Blame | None:

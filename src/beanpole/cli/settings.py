@@ -26,9 +26,18 @@ Key = tuple[str, str]
 class Policy(StrEnum):
     ROLLING = "rolling"
     ALL_AT_ONCE = "all-at-once"
+    ADDITIONAL_BATCH = "additional-batch"
+    IMMUTABLE = "immutable"
+    TRAFFIC_SPLITTING = "traffic-splitting"
 
 
-API_POLICY = {Policy.ROLLING: "Rolling", Policy.ALL_AT_ONCE: "AllAtOnce"}
+API_POLICY = {
+    Policy.ROLLING: "Rolling",
+    Policy.ALL_AT_ONCE: "AllAtOnce",
+    Policy.ADDITIONAL_BATCH: "RollingWithAdditionalBatch",
+    Policy.IMMUTABLE: "Immutable",
+    Policy.TRAFFIC_SPLITTING: "TrafficSplitting",
+}
 
 FIRST: dict[Key, str] = {
     (COMMAND, "DeploymentPolicy"): "Rolling",

@@ -26,7 +26,11 @@ def abort(control: Control, by: By, *, name: str | None, id_: str | None) -> Env
             )
         if mine.phase != "forward":
             raise errors.invalid(f"The update of environment {environment.name} is being reverted already.")
-        operations.ask_abort(db, environment.id)
+        if not operations.ask_abort(db, environment.id):
+            raise errors.invalid(
+                f"The update of environment {environment.name} cannot be aborted any more: the instances that it "
+                "replaced are being removed."
+            )
         environments.update(db, environment.id, status="Aborting", updated_at=database.now_ms())
         for request_id, words in (
             (by.request_id, "abortEnvironmentUpdate is starting."),

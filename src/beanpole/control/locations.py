@@ -14,10 +14,13 @@ from beanpole.policies.placement import NoPlace
 from beanpole.store import facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy as sa
 
     from beanpole.control.context import Control
     from beanpole.options.settings import Settings
+    from beanpole.policies.plan import Launch
 
 Location = Literal["local", "ssh"]
 
@@ -68,5 +71,16 @@ def refuse_crowd(db: sa.Connection, environment_id: str, settings: Settings, goa
         return
     try:
         placing.place(db, environment_id, settings, goal - there, goal)
+    except NoPlace as none:
+        raise errors.invalid(f"{none.cause} {none.remedy}") from none
+
+
+def refuse_narrow(db: sa.Connection, environment_id: str, settings: Settings, launches: Sequence[Launch]) -> None:
+    """Raises the API's error when the servers cannot take the instances of these steps beside the present ones."""
+    if settings.text(*LOCATION) != SSH:
+        return
+    number = sum(len(step.slots) for step in launches)
+    try:
+        placing.place(db, environment_id, settings, number, number, launches[0].beside)
     except NoPlace as none:
         raise errors.invalid(f"{none.cause} {none.remedy}") from none

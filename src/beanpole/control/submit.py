@@ -11,7 +11,7 @@ from beanpole.operations import release as releases
 from beanpole.operations.steps.smoke import limit
 from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Activate, Register
+from beanpole.policies.plan import Activate, Register, Shift, Watch
 from beanpole.store import environments, events, operations
 from beanpole.store.events import Said, Subject
 from beanpole.store.operations import Busy, Draft
@@ -110,7 +110,9 @@ def deadline(plan: Plan, settings: Settings) -> int:
     gate = start + int(settings.integer(ours, "GateChecks") * settings.seconds(ours, "GateInterval"))
     batches = sum(isinstance(step, Activate | Register) for step in plan.steps)
     batch = command + 2 * start + gate + smoke + 2 * grace + FINISH
-    return ARRIVAL + command + batches * batch + smoke + end_of(settings)
+    watched = sum(int(step.seconds) for step in plan.steps if isinstance(step, Watch))
+    shares = sum(isinstance(step, Shift) for step in plan.steps)
+    return ARRIVAL + command + batches * batch + smoke + watched + (1 + shares) * end_of(settings)
 
 
 def end_of(settings: Settings) -> int:

@@ -13,10 +13,19 @@ from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
 from beanpole.operations.observed import members
 from beanpole.operations.placing import location_of
+from beanpole.options.settings import ENVIRONMENT
 from beanpole.options.smoke import tests_of
-from beanpole.policies import all_at_once, capacity, rolling
+from beanpole.policies import (
+    all_at_once,
+    capacity,
+    immutable,
+    rolling,
+    rolling_with_additional_batch,
+    traffic_splitting,
+)
 from beanpole.policies.change import Member, Rules, Target
-from beanpole.policies.plan import AnyStep, Plan, Register
+from beanpole.policies.deployment import on_new
+from beanpole.policies.plan import AnyStep, Launch, Plan, Register
 from beanpole.policies.smoke import through_balancer, with_smoke
 from beanpole.store import applications, environments
 
@@ -34,7 +43,11 @@ if TYPE_CHECKING:
 DECISIONS = 5
 """How often an update is decided on anew because something else changed the environment while it was decided on."""
 
-POLICIES = {"AllAtOnce": all_at_once.plan, "Rolling": rolling.plan}
+POLICIES = {"Rolling": rolling.plan, rolling_with_additional_batch.NAME: rolling.plan}
+"""On the instances that there are; AllAtOnce for the others."""
+
+REPLACING = {module.NAME: module.plan for module in (rolling_with_additional_batch, immutable, traffic_splitting)}
+"""With new instances."""
 
 
 @dataclass(frozen=True)
@@ -112,24 +125,35 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
         return Decision(basis, None, Plan(policy="AllAtOnce", steps=()), environment.desired)
     locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
-    if desired > len(basis.fleet):
-        with control.database.read() as db:
+    made = plan(composed, current, basis.fleet, desired)
+    beside = [step for step in made.steps if isinstance(step, Launch) and step.beside]
+    with control.database.read() as db:
+        if beside:
+            locations.refuse_narrow(db, environment.id, composed.settings, beside)
+        elif desired > len(basis.fleet):
             locations.refuse_crowd(db, environment.id, composed.settings, desired)
-    return Decision(basis, composed, plan(composed, current, basis.fleet, desired), desired)
+    return Decision(basis, composed, made, desired)
 
 
 def plan(composed: Composed, current: Brought | None, fleet: tuple[Member, ...], desired: int) -> Plan:
-    """Fewer instances first, then the release on those that stay, then more instances, which come with the release."""
+    """Fewer instances first, then the release on those that stay, then more instances, which come with the release.
+
+    A policy with new instances makes as many of them as there are to be. It is for another version: settings alone are
+    brought to the instances that there are, and so is a release that some of them have lost.
+    """
     deployed = current is None or current.version_label != composed.version_label
     goal = target_of(composed, once=deployed)
+    rules = rules_of(composed.settings)
+    replacing = REPLACING.get(rules.policy)
+    if replacing and fleet and desired and deployed and current is not None and current.digest != goal.digest:
+        return with_smoke(replacing(fleet, goal, rules, desired), [test.words for test in tests_of(composed.settings)])
     surplus = max(len(fleet) - desired, 0)
     steps: list[AnyStep] = capacity.shrink(fleet, surplus) if surplus else []
     leaving = {slot for step in steps for slot in step.slots}
     staying = tuple(member for member in fleet if member.id not in leaving)
-    rules = rules_of(composed.settings)
     change = Plan(policy=rules.policy, steps=())
     if any(member.digest != goal.digest for member in staying):
-        change = POLICIES[rules.policy](staying, goal, rules)
+        change = POLICIES.get(rules.policy, all_at_once.plan)(staying, goal, rules)
         steps += change.steps
     elif staying and current is not None and health_check(current.settings) != health_check(composed.settings):
         ids = tuple(member.id for member in staying)
@@ -157,14 +181,20 @@ def target_of(composed: Composed, *, once: bool) -> Target:
 
 
 def joining(goal: Target, *, once: bool) -> Target:
-    """The target for new instances: nothing runs there that would have to stop first."""
-    return msgspec.structs.replace(goal, once=goal.once and once, stop_first=None)
+    """The target for more instances."""
+    return msgspec.structs.replace(on_new(goal), once=goal.once and once)
 
 
 def rules_of(in_force: Settings) -> Rules:
-    command = "aws:elasticbeanstalk:command"
+    command, splitting = "aws:elasticbeanstalk:command", "aws:elasticbeanstalk:trafficsplitting"
+    policy = in_force.text(command, "DeploymentPolicy")
+    if policy.startswith("Rolling") and in_force.text(ENVIRONMENT, "EnvironmentType") == "SingleInstance":
+        policy = "AllAtOnce"
+    seconds = in_force.text("beanpole:canary", "EvaluationSeconds")
     return Rules(
-        policy=in_force.text(command, "DeploymentPolicy"),
+        policy=policy,
+        percent=in_force.integer(splitting, "NewVersionPercent"),
+        evaluation=float(seconds) if seconds else in_force.integer(splitting, "EvaluationTime") * 60.0,
         batch_size=in_force.integer(command, "BatchSize"),
         batch_is_percentage=in_force.text(command, "BatchSizeType") == "Percentage",
     )

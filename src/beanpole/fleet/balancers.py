@@ -152,6 +152,11 @@ class Balancers:
             finally:
                 await self._until_told(map(_besides, self._edges.beside), LOOK_LIMIT)
 
+    async def settle(self, seconds: float) -> None:
+        """What everybody was to be told up to now they have been told, so many seconds at most. Whoever is known to be
+        in trouble is not waited for."""
+        await self._until_told(self._proxies, seconds)
+
     async def healthy(self, environment_id: str, endpoint: Endpoint, seconds: float) -> bool:
         """Whether the endpoint is found healthy within so many seconds, so that it gets requests. TROUBLE.
 
@@ -188,14 +193,14 @@ class Balancers:
         beside: list[Proxy] = []
         fronts: list[tuple[str, str]] = []
         site = self._scene.sites.get(environment_id)
-        here = [(environment_id, key)]
+        here = [(environment_id, key), (environment_id + pools.CANARY_SUFFIX, key)]
         if site is not None and (files := site.files_of(endpoint.instance_id, endpoint.port)) is not None:
-            here.append((environment_id + pools.FILES_SUFFIX, files.endpoint.key))
+            here += [(pool + pools.FILES_SUFFIX, files.endpoint.key) for pool, _ in here]
         asked = [(proxy or self._edge, here)]
         stranger = False
         if host is not None and proxy is not None and not (site is not None and site.serves_on(host)):
             if (server := self._server(host)) is not None:
-                fronts = [(environment_id, server.key)]
+                fronts = [(environment_id, server.key), (environment_id + pools.CANARY_SUFFIX, server.key)]
                 asked.append((self._edge, fronts))
                 beside = [one for to, one in self._edges.beside.items() if _besides(to) not in self._troubled]
             counted = await proxy.requests(int(self._database.clock()))
@@ -235,6 +240,18 @@ class Balancers:
                 elif (seen := view.get(name, {}).get(seat.endpoint.key)) is not None:
                     found[name][seat.endpoint.key] = seen
         return found
+
+    async def canary(self, environment_id: str) -> list[dict[str, Any]]:
+        """What each balancer sees of the endpoints that testers may choose, as `address:port`; each has "healthy" and
+        "active". Requests for their static files are among these. TROUBLE; what a server does not tell is left out."""
+        site = self._scene.sites.get(environment_id)
+        canary = site.canary if site is not None else None
+        hosts = canary.hosts if canary is not None else frozenset[str]()
+        asked = [*self._edges.beside.values(), *(self._proxies[host] for host in hosts if host in self._proxies)]
+        edge, *others = await asyncio.gather(self._edge.look(), *map(self._look, asked))
+        name = environment_id + pools.CANARY_SUFFIX
+        views = [edge, *(view for view in others if view is not None)]
+        return [{**view.get(name, {}), **view.get(name + pools.FILES_SUFFIX, {})} for view in views]
 
     async def requests(self, after: int) -> dict[str, Any]:
         """Counts by second since `after` (seconds since 1970), and totals since the first request. See `Counts`.

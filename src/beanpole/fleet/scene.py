@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from beanpole.balancer import pool as pools
-from beanpole.balancer.pool import Files, Health
+from beanpole.balancer.pool import Files, Health, Pin
 from beanpole.balancer.rows import Seat, Site
 from beanpole.fleet.edges import Front, Listen
 from beanpole.store import edges, environments, hosts, instances
@@ -99,8 +99,18 @@ def _seat(member: Instance, endpoint: Endpoint, checks: dict[str, Health]) -> Se
     text = endpoint.health
     if text not in checks:
         checks[text] = msgspec.json.decode(text, type=Health)
-    where = (endpoint.address, endpoint.port, endpoint.state)
-    return Seat(member.id, *where, checks[text], member.host, endpoint.since, files_of(member.address, endpoint))
+    return Seat(
+        member.id,
+        endpoint.address,
+        endpoint.port,
+        endpoint.state,
+        checks[text],
+        member.host,
+        endpoint.since,
+        files_of(member.address, endpoint),
+        endpoint.weight,
+        msgspec.json.decode(endpoint.pin, type=Pin) if endpoint.pin is not None else None,
+    )
 
 
 def files_of(address: str, endpoint: Endpoint) -> Files | None:

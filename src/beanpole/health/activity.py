@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Smoke
+from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Shift, Smoke, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Stage = Literal["waiting", "busy", "done"]
 
-_BESIDE = (Preflight, Fetch, Once, Smoke, Drain, Register)
+_BESIDE = (Preflight, Fetch, Once, Smoke, Drain, Register, Shift, Watch)
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from beanpole.operations.observed import members, target
 from beanpole.operations.release import decode
 from beanpole.policies import plan as plans
 from beanpole.policies import rollback
-from beanpole.policies.plan import Activate, Plan, Register
+from beanpole.policies.plan import Activate, Launch, Plan, Register, Shift
 from beanpole.store import applications, environments, events, operations
 from beanpole.store.events import Subject
 from beanpole.store.operations import holding
@@ -50,9 +50,12 @@ class Closing:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def succeeded(self, held: Operation) -> bool:
-        """Close it as succeeded. False when an abort was accepted in the meantime: then nothing is written."""
-        return await asyncio.to_thread(self._succeeded, held)
+    async def succeeded(self, held: Operation, unfinished: Blame | None = None) -> bool:
+        """Close it as succeeded. False when an abort was accepted in the meantime: then nothing is written.
+
+        `unfinished`: why not all instances that were replaced are gone yet.
+        """
+        return await asyncio.to_thread(self._succeeded, held, unfinished)
 
     async def turn(self, held: Operation, ended: OperationEnded) -> Operation:
         """From forward to return: the way back is planned from what is observed, and the cause is told.
@@ -65,7 +68,7 @@ class Closing:
         """Close what went back. `unfinished`: why it stops before all was done."""
         await asyncio.to_thread(self._returned, held, unfinished)
 
-    def _succeeded(self, held: Operation) -> bool:
+    def _succeeded(self, held: Operation, unfinished: Blame | None) -> bool:
         database = self._parts.database
         with holding(database, held) as db:
             account = self._account(db, held, succeeded=True)
@@ -78,11 +81,15 @@ class Closing:
                 self._delete_application(db, environment.application)
                 return True
             self._accept(db, held, environment)
+            if unfinished is not None:
+                say(
+                    f"{unfinished.line()} The new instances serve; what is left of the others is removed later.", "WARN"
+                )
             if held.kind == "create":
                 say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
             elif held.origin == "user":
-                if _version_changed(db, held) and plans.decode(held.plan).steps:
+                if _version_changed(db, held) and _steps(held):
                     say("New application version was deployed to running EC2 instances.")
                 say(SUCCEEDED)
             else:
@@ -154,10 +161,12 @@ class Closing:
         old = brought(db, self._parts.registry, held.environment_id, held.previous)
         new = brought(db, self._parts.registry, held.environment_id, held.release)
         wanted = new.settings.boolean("beanpole:deployment", "AutoRollback") if new else True
-        if held.kind != "terminate" and not wanted and outcome == "failed":
-            return Plan(policy="Rollback", steps=())
         journal = operations.journal_of(db, held.id)
         launched = tuple(result["instance"] for key, result in journal.items() if key.endswith("/bind"))
+        if held.kind != "terminate" and not wanted and outcome == "failed":
+            # What was changed stays as it is, to be looked at; what came beside it would be in nobody's way for long.
+            surplus = launched if any(isinstance(step, Launch) and step.beside for step in _steps(held)) else ()
+            return Plan(policy="Rollback", steps=tuple(rollback.give_back(surplus)))
         begun = [step for step in _steps(held) if f"forward/{step.key}/begin" in journal]
         return rollback.plan(
             members(db, held.environment_id),
@@ -165,6 +174,7 @@ class Closing:
             target(old, prepare=False) if old is not None else None,
             touched=frozenset(slot for step in begun if isinstance(step, Activate) for slot in step.slots),
             checks=any(isinstance(step, Register) for step in begun),
+            shared=any(isinstance(step, Shift) for step in begun),
         )
 
     def _returned(self, held: Operation, unfinished: Blame | None) -> None:

@@ -130,21 +130,36 @@ class Engine:
             self._parts.board.forget(held.id)
 
     async def _forward(self, held: Operation, lease: Lease) -> OperationEnded | None:
-        """None when the operation is closed as succeeded; else why it has to return."""
+        """None when the operation is closed as succeeded; else why it has to return.
+
+        Once instances are being retired nothing leads back: then it succeeds, with whatever is left to be removed.
+        """
+        ended = await self._carried(held, lease)
+        if ended is not None and not await asyncio.to_thread(self._committed, held):
+            return ended
+        await self._count(held, "end")
+        if await self._closing.succeeded(held, unfinished=ended.blame if ended is not None else None):
+            return None
+        return Aborted(blame.aborted())
+
+    async def _carried(self, held: Operation, lease: Lease) -> OperationEnded | None:
+        """None when all of the plan is done; else what ended it."""
         try:
-            if held.attempts > ATTEMPTS:
+            if held.attempts > (RETURN_ATTEMPTS if held.committed else ATTEMPTS):
                 raise OperationEnded(blame.gave_up(held.attempts))
             phase = Phase(self._parts, held, "forward", plans.decode(held.plan))
             left = (held.deadline_at - self._parts.database.now_ms()) / 1000
             await _race(phase.run(), lease, left, abortable=True)
-            await self._count(held, "end")
-            if await self._closing.succeeded(held):
-                return None
-            raise Aborted(blame.aborted())
         except plans.UnknownPlan as problem:
             return OperationEnded(blame.not_understood(str(problem)))
         except OperationEnded as ended:
             return ended
+        return None
+
+    def _committed(self, held: Operation) -> bool:
+        with self._parts.database.read() as db:
+            now = operations.find(db, held.id)
+        return now is not None and now.committed
 
     async def _return(self, held: Operation, lease: Lease) -> None:
         unfinished = None

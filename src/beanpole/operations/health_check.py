@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 PROCESS = "aws:elasticbeanstalk:environment:process:default"
 
+COMMAND = "aws:elasticbeanstalk:command"
+REPORTING = "aws:elasticbeanstalk:healthreporting:system"
+
 INTERVAL = 1.0
 """Seconds between the balancer's checks. The option's 15 s would leave a dead process in rotation for a minute."""
 
@@ -34,6 +37,23 @@ def health_check(settings: Settings) -> Health:
         unhealthy=settings.integer(PROCESS, "UnhealthyThresholdCount"),
         healthy=1,
     )
+
+
+def forgives(settings: Settings) -> bool:
+    """Whether a release goes on that runs and does not pass its health check: somebody chose that."""
+    ignored = settings.boolean(COMMAND, "IgnoreHealthCheck")
+    return ignored or settings.text(REPORTING, "HealthCheckSuccessThreshold") == "Severe"
+
+
+def checks_needed(settings: Settings) -> int:
+    """How many checks in a row a release has to pass.
+
+    Elastic Beanstalk compares its statuses with HealthCheckSuccessThreshold. A gate of seconds has no status yet; it is
+    as strict as the threshold says: all of its checks for `Ok`, half of them for `Warning`, one below.
+    """
+    checks = settings.integer("beanpole:deployment", "GateChecks")
+    part = {"Ok": checks, "Warning": (checks + 1) // 2}
+    return part.get(settings.text(REPORTING, "HealthCheckSuccessThreshold"), 1)
 
 
 def _path(settings: Settings) -> str:

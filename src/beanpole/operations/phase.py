@@ -17,19 +17,24 @@ from beanpole.balancer.lint import BadPools
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.fleet.proxy import BalancerUnreachable
-from beanpole.operations.blame import Blame, StepFailed, StepUnknown, together
+from beanpole.operations.blame import Aborted, Blame, StepFailed, StepUnknown, aborted, together
 from beanpole.operations.board import Progress
 from beanpole.operations.brought import brought
+from beanpole.operations.slots import instance_of
 from beanpole.operations.steps import HANDLERS
 from beanpole.operations.steps.exclude import leave_rotation_of
 from beanpole.operations.words import begin_events, end_events
 from beanpole.operations.work import Work
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Smoke
-from beanpole.store import environments, events, instances
+from beanpole.policies.plan import Drain, Fetch, Once, Preflight, Register, Retire, Shift, Smoke, Watch
+from beanpole.store import environments, events, instances, operations
 from beanpole.store.operations import LeaseLost, holding, journal_of, record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import sqlalchemy as sa
+
     from beanpole.operations.work import Parts
     from beanpole.policies.plan import AnyStep, Plan
     from beanpole.store.events import Said, Severity
@@ -97,23 +102,38 @@ class Phase:
     async def _begin(self, step: AnyStep) -> None:
         key = f"{self._name}/{step.key}/begin"
         if key not in self._journal:
-            await self._write(key, {}, self._words(step))
+            also = (lambda db: self._commit(db, step)) if isinstance(step, Retire) else None
+            await self._write(key, {}, self._words(step), also)
+
+    def _commit(self, db: sa.Connection, step: Retire) -> None:
+        """There is no way back from now on, whatever happens: whoever counts the fleet sees these instances go.
+
+        Raises Aborted, and nothing is written, when an abort came first.
+        """
+        if not operations.commit(db, self._held):
+            raise Aborted(aborted())
+        for instance_id in step.slots:
+            instances.update(db, instance_id, state="terminating")
 
     def _words(self, step: AnyStep) -> list[Said]:
-        names = self._names(step.slots)
+        of = step.to if isinstance(step, Shift | Watch) else step.slots
+        names = self._names(of)
         return begin_events(step, names, self._held, self._plan, new_version=self._new_version)
 
     async def _slot(self, step: AnyStep, slot: str) -> None:
         board, held = self._parts.board, self._held
         if self._left_behind(slot):
             return
-        bound, alone = self._bound(slot), self._alone(slot)
+        bound, alone = instance_of(self._journal, slot), self._alone(slot)
         work = Work(self._parts, held, self._environment, self._name, step, slot, bound, self._brought, alone)
         board.put(held.id, step.key, slot, Progress("running"))
         try:
             result = await self._handled(work)
         except StepFailed as failure:
             board.put(held.id, step.key, slot, Progress("failed", failure.blame.cause))
+            if isinstance(step, Retire):
+                await self._retire_later(work, failure)
+                return
             if self._name == "return" or self._may_go_on_without(step, slot, failure):
                 await self._leave_behind(work, step, slot, failure)
                 return
@@ -188,6 +208,14 @@ class Phase:
         self._silent.add(slot)
         return True
 
+    async def _retire_later(self, work: Work, failure: StepFailed) -> None:
+        """It counts no more, gets no requests, and is removed when it can be: see reconcile/alignment.py."""
+        self._unfinished.discard(work.slot)
+        words = f"{failure.blame.line()} It gets no new requests and is removed later."
+        key = f"{self._name}/{work.step.key}/{work.slot}"
+        await self._write(key, {"later": msgspec.to_builtins(failure.blame)}, [*work.events, (words, "WARN")])
+        self._parts.board.put(self._held.id, work.step.key, work.slot, Progress("done"))
+
     async def _leave_behind(self, work: Work, step: AnyStep, slot: str, failure: StepFailed) -> None:
         """This instance gets no requests, and the others go on without it.
 
@@ -210,28 +238,34 @@ class Phase:
         result = {"behind": msgspec.to_builtins(failure.blame)}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
 
-    async def _write(self, key: str, result: dict[str, Any], said: list[tuple[str, Severity]]) -> None:
-        await asyncio.to_thread(self._write_now, key, result, said)
+    async def _write(
+        self,
+        key: str,
+        result: dict[str, Any],
+        said: list[tuple[str, Severity]],
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
+        """`also`: what happens in the same transaction, or keeps all of it from happening."""
+        await asyncio.to_thread(self._write_now, key, result, said, also)
 
-    def _write_now(self, key: str, result: dict[str, Any], said: list[tuple[str, Severity]]) -> None:
+    def _write_now(
+        self,
+        key: str,
+        result: dict[str, Any],
+        said: list[tuple[str, Severity]],
+        also: Callable[[sa.Connection], None] | None,
+    ) -> None:
         database = self._parts.database
         with holding(database, self._held) as db:
+            if also is not None:
+                also(db)
             record(db, self._held, database.now_ms(), key, result)
             for message, severity in said:
                 events.say(db, database.now_ms(), self.subject, message, severity)
         self._journal[key] = result
 
-    def _bound(self, slot: str) -> str:
-        """The instance that the slot stands for; '' before its Launch step."""
-        if not slot.startswith("new-"):
-            return slot
-        for key, result in self._journal.items():
-            if key.endswith((f"/{slot}", f"/{slot}/bind")) and "instance" in result:
-                return str(result["instance"])
-        return ""
-
     def _names(self, slots: tuple[str, ...]) -> list[str]:
-        return [self._bound(slot) or slot for slot in slots]
+        return [instance_of(self._journal, slot) or slot for slot in slots]
 
     def _alone(self, slot: str) -> bool:
         """Whether preflight found that two releases cannot run there at once; that holds for the way back as well."""

@@ -11,7 +11,7 @@ from beanpole.policies.placement import INSTANCE_MEMORY, Host
 from beanpole.store import environments, hosts, instances
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import sqlalchemy as sa
 
@@ -34,10 +34,21 @@ def lives_on_servers(db: sa.Connection, environment_id: str) -> bool:
     return location_of(environments.options(db, environment_id)) == SSH
 
 
-def place(db: sa.Connection, environment_id: str, settings: Settings, number: int, goal: int) -> tuple[Host, ...]:
-    """Servers for `number` more instances of an environment that is to have `goal`. Raises placement.NoPlace."""
+def place(
+    db: sa.Connection,
+    environment_id: str,
+    settings: Settings,
+    number: int,
+    goal: int,
+    beside: Collection[str] = (),
+) -> tuple[Host, ...]:
+    """Servers for `number` more instances of an environment that is to have `goal`. Raises placement.NoPlace.
+
+    `beside`: instances that leave afterwards; their servers take a second one until then.
+    """
     labels = placement.labels_of(settings.text(FLEET, "Labels"))
-    return placement.place(known(db), environment_id, labels, number, goal)
+    homes = {each.host for each in instances.listed(db, environment_id) if each.id in beside and each.host is not None}
+    return placement.place(known(db), environment_id, labels, number, goal, homes)
 
 
 def known(db: sa.Connection) -> list[Host]:

@@ -9,7 +9,7 @@ from beanpole.fleet.agent_client import AgentError
 from beanpole.operations.blame import by_cause
 from beanpole.operations.steps.preflight import short_of_disk, short_of_memory
 from beanpole.platforms.procfile import WEB
-from beanpole.policies.plan import Plan, Preflight
+from beanpole.policies.plan import Plan, Preflight, Retire
 
 if TYPE_CHECKING:
     from beanpole.fleet.fleet import Fleet
@@ -27,7 +27,13 @@ async def findings(fleet: Fleet, plan: Plan, bundle: int, *, stop_first: bool, m
     present = [slot for slot in slots if not slot.startswith("new-")]
     looks = (_cause(fleet, each, bundle, len(present), stop_first, may_pause) for each in present)
     causes = await asyncio.gather(*looks)
-    return by_cause((name, cause) for name, cause in zip(present, causes, strict=True) if cause)
+    found = by_cause((name, cause) for name, cause in zip(present, causes, strict=True) if cause)
+    leaving = next((step.slots[0] for step in plan.steps if isinstance(step, Retire)), None)
+    if leaving is not None and (more := len(slots) - len(present)):
+        # On servers each new one is on another, most of them beside one that leaves.
+        narrow = await _cause(fleet, leaving, bundle, more, stop_first=False, may_pause=False)
+        found += [f"{more} new, as {leaving}: {narrow}"] if narrow else []
+    return found
 
 
 async def _cause(fleet: Fleet, instance: str, bundle: int, instances: int, stop_first: bool, may_pause: bool) -> str:

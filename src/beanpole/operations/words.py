@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beanpole.policies import immutable
 from beanpole.policies.plan import (
     Activate,
     AnyStep,
@@ -14,8 +15,11 @@ from beanpole.policies.plan import (
     Once,
     Plan,
     Prepare,
+    Retire,
+    Shift,
     Smoke,
     Terminate,
+    Watch,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +36,11 @@ def begin_events(
     names = f"[{', '.join(instances)}]"
     creating = operation.kind == "create"
     match step:
+        case Launch(key=immutable.TEST) if plan.policy == immutable.NAME:
+            words = "Launching one instance with the new settings to verify health."
+            return [(f"Immutable deployment policy enabled. {words}", "INFO")]
+        case Launch() if plan.policy == immutable.NAME:
+            return [("Test instance passed health checks. Launching remaining new instances.", "INFO")]
         case Launch():
             return [("Waiting for EC2 instances to launch. This may take a few minutes.", "INFO")]
         case Fetch() if not creating and plan.policy != "Rollback":
@@ -47,6 +56,9 @@ def begin_events(
             return [
                 (f"Batch {batch}: Stopping the old release on instance(s) {names}, then starting the new one.", "INFO")
             ]
+        case Gate() if _waiting(step, plan):
+            listed = f"({', '.join(instances)})"
+            return [(f"Waiting for instance(s) {listed} to pass health checks.", "INFO")]
         case Gate() if plan.policy == "Rollback":
             return [(f"Waiting for instance(s) {names} to be healthy on it.", "INFO")]
         case Gate(batch=batch) if not creating:
@@ -54,6 +66,21 @@ def begin_events(
             return [(f"Batch {batch}: {words}", "INFO")]
         case Smoke():
             return [(f"{step.words}.", "INFO")]
+        case Shift(percent=0):
+            return [(f"Sending no requests to the new instance(s) {names} any more.", "INFO")]
+        case Shift(percent=100) if plan.policy == immutable.NAME:
+            listed = f"({', '.join(instances)})"
+            return [
+                ("Successfully launched all instances.", "INFO"),
+                (f"Adding new instance(s) {listed} to the load balancer.", "INFO"),
+            ]
+        case Shift(percent=percent):
+            share = "all requests" if percent == 100 else f"{percent} % of the requests"
+            return [(f"Sending {share} to the instance(s) with the new version: {names}.", "INFO")]
+        case Watch():
+            return [(f"{step.words}.", "INFO")]
+        case Retire():
+            return [(f"Deployment succeeded. Terminating the instance(s) that were replaced: {names}.", "INFO")]
         case Terminate():
             return [("Waiting for EC2 instances to terminate. This may take a few minutes.", "INFO")]
     return []
@@ -62,11 +89,20 @@ def begin_events(
 def end_events(step: AnyStep, operation: Operation, plan: Plan) -> list[tuple[str, Severity]]:
     """The events of a step that is done on all of its instances."""
     match step:
+        case Finish() if any(_waiting(other, plan) for other in plan.steps):
+            return []
         case Finish(batch=batch) if operation.kind != "create" and plan.policy != "Rollback":
             return [(f"Batch {batch}: Completed application deployment.", "INFO")]
         case Smoke():
             return [("The smoke tests through the balancer passed.", "INFO")]
     return []
+
+
+def _waiting(step: AnyStep, plan: Plan) -> bool:
+    """Whether it is the gate of instances that get no requests before their share is decided."""
+    if not isinstance(step, Gate):
+        return False
+    return any(isinstance(each, Activate) and each.waits and each.slots == step.slots for each in plan.steps)
 
 
 def _batch(key: str) -> str:

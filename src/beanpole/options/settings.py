@@ -96,6 +96,10 @@ class Settings:
         """KeyError where neither a value nor a default exists."""
         return int(self._required(namespace, name, resource))
 
+    def number(self, namespace: str, name: str, resource: str = "") -> float:
+        """As `integer`, of an option that may have a fraction."""
+        return float(self._required(namespace, name, resource))
+
     def boolean(self, namespace: str, name: str, resource: str = "") -> bool:
         """False where there is no value."""
         return self.text(namespace, name, resource).lower() == "true"

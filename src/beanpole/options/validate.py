@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 PROPERTIES_LIMIT = 4096
 """Bytes of all `key=value` strings of the environment properties together."""
 
-BUILT_POLICIES = ("AllAtOnce", "Rolling")
-"""Values of DeploymentPolicy that we carry out; the others are refused until they are built."""
-
 COMMAND = "aws:elasticbeanstalk:command"
 PROCESS = "aws:elasticbeanstalk:environment:process:"
 SCHEDULED = "aws:autoscaling:scheduledaction"
@@ -72,7 +69,7 @@ def validate(
     given = list({setting.key: setting for setting in given}.values())
     problems = [problem for setting in given for problem in _alone(registry, context, setting, origin)]
     if not any(problem.severity == "error" for problem in problems):
-        problems += _Together(given, merged).problems()
+        problems += _Together(given, merged, context.tier).problems()
         if previous is not None:
             problems += _fixed(given, merged, previous)
     return sorted(problems, key=lambda problem: problem.severity)
@@ -171,6 +168,7 @@ class _Together:
 
     given: list[Setting]
     merged: Settings
+    tier: str
 
     def problems(self) -> Iterator[Problem]:
         yield from self._policy()
@@ -191,18 +189,27 @@ class _Together:
         return int(text) if re.fullmatch(r"-?\d{1,19}", text, re.ASCII) else math.nan
 
     def _policy(self) -> Iterator[Problem]:
-        for setting in self._given(COMMAND, "DeploymentPolicy"):
-            policy = self.merged.text(COMMAND, "DeploymentPolicy")
-            if policy not in BUILT_POLICIES:
-                built = " or ".join(BUILT_POLICIES)
-                yield _invalid(setting, f"Beanpole does not carry out this policy yet. Use {built}.")
-            if policy == "TrafficSplitting" and self.merged.text(ENVIRONMENT, "LoadBalancerType") != "application":
-                words = "Traffic Splitting deployments are compatible only with Application Load Balancers"
-                yield _invalid(setting, words)
+        if self.merged.text(COMMAND, "DeploymentPolicy") == "TrafficSplitting":
+            yield from self._splitting()
         for setting in self._given(COMMAND, "BatchSize", "BatchSizeType"):
             percentage = self.merged.text(COMMAND, "BatchSizeType") == "Percentage"
             if percentage and self._number(COMMAND, "BatchSize") > 100:
                 yield _invalid(setting, "Value is greater than maximum allowed value: 100")
+
+    def _splitting(self) -> Iterator[Problem]:
+        """Said of whatever the call gives that makes it impossible, once."""
+        needed = (COMMAND, "DeploymentPolicy"), (ENVIRONMENT, "EnvironmentType"), (ENVIRONMENT, "LoadBalancerType")
+        given = [each for key in (*needed, (HEALTH, "SystemType")) for each in self._given(*key)]
+        if not given:
+            return
+        single = self.merged.text(ENVIRONMENT, "EnvironmentType") == "SingleInstance"
+        balanced = self.merged.text(ENVIRONMENT, "LoadBalancerType") == "application" and not single
+        if not balanced or self.tier != "WebServer":
+            yield _invalid(
+                given[0], "Traffic Splitting deployments are compatible only with Application Load Balancers"
+            )
+        elif self.merged.text(HEALTH, "SystemType") != "enhanced":
+            yield _invalid(given[0], "Traffic Splitting deployments require enhanced SystemType.")
 
     def _sizes(self) -> Iterator[Problem]:
         for setting in self._given(GROUP, "MinSize", "MaxSize"):

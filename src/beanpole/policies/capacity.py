@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beanpole.policies.deployment import Slots, arrive, batch, count
+from beanpole.policies.deployment import Slots, arrive, batch, count, new_slots, prefixed
 from beanpole.policies.plan import AnyStep, Launch, Leave, Terminate
 
 if TYPE_CHECKING:
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 def grow(number: int, target: Target | None, first: int = 1) -> list[AnyStep]:
     """Launch `number` instances and bring the release to them, if there is one. `first` numbers the slots."""
-    slots = tuple(f"new-{at}" for at in range(first, first + number))
+    slots = new_slots(number, first)
     steps: list[AnyStep] = [Launch(key="launch", slots=slots, words=f"Launch {count(slots)}")]
     if target is not None:
-        steps += [_named(step, "join") for step in (*arrive(slots, target), *batch(1, 1, slots, target))]
+        steps += prefixed("join", [*arrive(slots, target), *batch(1, 1, slots, target)])
     return steps
 
 
@@ -34,9 +34,3 @@ def remove(slots: Slots) -> list[AnyStep]:
         Leave(key="leave", slots=slots, words=f"Take {count(slots)} out of rotation and let the requests end"),
         Terminate(key="terminate", slots=slots, words=f"Remove {count(slots)}"),
     ]
-
-
-def _named(step: AnyStep, prefix: str) -> AnyStep:
-    return type(step)(
-        **{name: getattr(step, name) for name in step.__struct_fields__} | {"key": f"{prefix}-{step.key}"}
-    )

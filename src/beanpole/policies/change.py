@@ -33,6 +33,10 @@ class Rules(msgspec.Struct, frozen=True):
     policy: str = "AllAtOnce"
     batch_size: int = 100
     batch_is_percentage: bool = True
+    percent: int = 10
+    """Of the requests, that a new release gets while it is watched."""
+    evaluation: float = 300.0
+    """Seconds for which it is watched."""
 
 
 def floor(count: int) -> int:

@@ -1,10 +1,26 @@
-"""The steps that every policy in place is made of, so that the policies' own files say only what differs."""
+"""The steps that policies are made of, so that the policies' own files say only what differs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beanpole.policies.plan import Activate, AnyStep, Drain, Exclude, Fetch, Finish, Gate, Once, Preflight, Prepare
+import msgspec
+
+from beanpole.policies.plan import (
+    Activate,
+    AnyStep,
+    Drain,
+    Exclude,
+    Fetch,
+    Finish,
+    Gate,
+    Launch,
+    Once,
+    Preflight,
+    Prepare,
+    Retire,
+    Shift,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,17 +57,64 @@ def replace(batches: Sequence[Slots], target: Target, behind: Slots = ()) -> lis
 
 def batch(number: int, of: int, slots: Slots, target: Target) -> list[AnyStep]:
     name = f"batch {number} of {of}: {count(slots)}"
+    return [
+        *prove(number, of, slots, target),
+        Finish(key=f"finish-{number}", slots=slots, batch=number, words=f"Make it the release of record ({name})"),
+    ]
+
+
+def prove(number: int, of: int, slots: Slots, target: Target, *, waits: bool = False) -> list[AnyStep]:
+    """A batch as far as its gate. `waits`: on new instances, which get no requests until a Shift says so."""
+    name = f"batch {number} of {of}: {count(slots)}"
     first = target.stop_first is not None
     how = "Stop the old release, start the new one" if first else "Start the new release beside the old one and switch"
+    if waits:
+        how = "Start the new release, without requests yet"
     steps: list[AnyStep] = []
     if target.prepare:
         steps.append(Prepare(key=f"prepare-{number}", slots=slots, words=f"Prepare ({name})"))
     return [
         *steps,
-        Activate(key=f"activate-{number}", slots=slots, batch=number, stop_first=first, words=f"{how} ({name})"),
+        Activate(
+            key=f"activate-{number}",
+            slots=slots,
+            batch=number,
+            stop_first=first,
+            waits=waits,
+            words=f"{how} ({name})",
+        ),
         Gate(key=f"gate-{number}", slots=slots, batch=number, words=f"Check that it stays well ({name})"),
-        Finish(key=f"finish-{number}", slots=slots, batch=number, words=f"Make it the release of record ({name})"),
     ]
+
+
+def new_slots(number: int, first: int = 1) -> Slots:
+    return tuple(f"new-{at}" for at in range(first, first + number))
+
+
+def on_new(target: Target) -> Target:
+    """On instances that are new nothing has to stop first."""
+    return msgspec.structs.replace(target, stop_first=None)
+
+
+def launch(slots: Slots, beside: Slots, key: str = "launch") -> AnyStep:
+    return Launch(key=key, slots=slots, beside=beside, words=f"Launch {count(slots)} beside the present ones")
+
+
+def prefixed(prefix: str, steps: Sequence[AnyStep]) -> list[AnyStep]:
+    """The same steps under other keys, for what a plan does twice."""
+    return [msgspec.structs.replace(step, key=f"{prefix}-{step.key}") for step in steps]
+
+
+def shift(to: Slots, percent: int, key: str = "shift") -> AnyStep:
+    share = "all requests" if percent == 100 else f"{percent} % of the requests"
+    return Shift(key=key, slots=to[:1], to=to, percent=percent, words=f"Send {share} to the new release")
+
+
+def retire(slots: Slots) -> list[AnyStep]:
+    if not slots:
+        return []
+    words = f"Retire {count(slots)}: let their requests end, then remove them"
+    return [Retire(key="retire", slots=slots, words=words)]
 
 
 def exclude(slots: Slots) -> list[AnyStep]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 INSTANCE_MEMORY = 48 * 2**20
 """Bytes that an agent and the smallest application take. A guess on the safe side of a fleet that ends the machine."""
@@ -41,18 +41,30 @@ class NoPlace(Exception):
         self.remedy = remedy
 
 
-def place(hosts: Iterable[Host], environment: str, labels: tuple[str, ...], number: int, goal: int) -> tuple[Host, ...]:
+def place(
+    hosts: Iterable[Host],
+    environment: str,
+    labels: tuple[str, ...],
+    number: int,
+    goal: int,
+    beside: Collection[str] = (),
+) -> tuple[Host, ...]:
     """`number` servers for new instances of the environment; `hosts` in the order in which they were added.
 
-    `goal`: how many instances the environment is to have with them, as a refusal says it. Raises NoPlace.
+    `goal`: how many instances the environment is to have with them, as a refusal says it. `beside`: ids of hosts from
+    which an instance of the environment leaves afterwards: they take a second one until then, before any other host
+    does, so that the environment stays where it is. Raises NoPlace.
     """
     fitting = [host for host in hosts if set(labels) <= set(host.labels)]
-    free = [host for host in fitting if host.ready and environment not in host.environments]
+    free = [host for host in fitting if host.ready and host.environments.count(environment) <= (host.id in beside)]
     roomy = [host for host in free if host.memory is None or host.memory >= INSTANCE_MEMORY]
     if len(roomy) < number:
+        if beside:
+            raise NoPlace(*_no_second(fitting, roomy, environment, number, beside))
         raise NoPlace(*_refusal(fitting, roomy, environment, labels, goal))
     # sorted() is stable: between equals, whoever was added first comes first.
-    return tuple(sorted(roomy, key=lambda host: (len(host.environments), -(host.memory or 0)))[:number])
+    order = sorted(roomy, key=lambda host: (host.id not in beside, len(host.environments), -(host.memory or 0)))
+    return tuple(order[:number])
 
 
 def labels_of(text: str) -> tuple[str, ...]:
@@ -76,6 +88,21 @@ def _refusal(
     if not fitting and goal == 1:
         return cause, f"Add a host{more} (`beanpole hosts add`)."
     return cause, f"Add hosts{more} (`beanpole hosts add`), or ask for fewer instances."
+
+
+def _no_second(
+    fitting: list[Host], roomy: list[Host], environment: str, number: int, beside: Collection[str]
+) -> tuple[str, str]:
+    several = "1 new instance is" if number == 1 else f"{number} new instances are"
+    cause = f"{several} needed beside the present ones, and {len(roomy)} of {len(fitting)} hosts can take one"
+    cause += _names(roomy)
+    candidates = [host for host in fitting if host.environments.count(environment) <= (host.id in beside)]
+    if unable := [f"{host.name} {_why(host)}" for host in candidates if host not in roomy]:
+        cause += f"; {', '.join(unable[:SHOWN])}"
+    remedy = (
+        "Free some memory there, add hosts (`beanpole hosts add`), or use the policy Rolling, which needs no place."
+    )
+    return f"{cause}.", remedy
 
 
 def _hosts(hosts: list[Host], labels: tuple[str, ...]) -> str:

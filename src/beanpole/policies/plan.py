@@ -26,7 +26,13 @@ class Preflight(Step, frozen=True, kw_only=True, tag=True):
 
 
 class Launch(Step, frozen=True, kw_only=True, tag=True):
-    """Make the instances that the slots will stand for."""
+    """Make the instances that the slots will stand for.
+
+    `beside`: instances that are to leave later. A server of one of them may take a second instance of the environment
+    until then; without them an environment has one on a server.
+    """
+
+    beside: tuple[str, ...] = ()
 
 
 class Fetch(Step, frozen=True, kw_only=True, tag=True):
@@ -45,10 +51,12 @@ class Activate(Step, frozen=True, kw_only=True, tag=True):
     """Start the release, prove that it answers, send requests to it and no new ones to the old one.
 
     Stop-first: the old one is drained and stopped before the new one starts, because both cannot run at once.
+    `waits`: the balancer checks it and sends nothing; it gets its share of the requests by a Shift step.
     """
 
     batch: int
     stop_first: bool = False
+    waits: bool = False
 
 
 class Gate(Step, frozen=True, kw_only=True, tag=True):
@@ -79,6 +87,38 @@ class Exclude(Step, frozen=True, kw_only=True, tag=True):
     """No new requests to these instances, which cannot be reached. Nothing is asked of them."""
 
 
+class Shift(Step, frozen=True, kw_only=True, tag=True):
+    """Requests are shared anew: `percent` of them to the instances `to`, the rest to the environment's others.
+
+    0 and 100 are exact. Within each of the two groups all instances get the same. Done once, whatever `slots` say: they
+    name one of the instances, since it is the balancer that changes. `percent` is 0 to 100.
+    """
+
+    percent: int
+    to: tuple[str, ...]
+
+
+class Watch(Step, frozen=True, kw_only=True, tag=True):
+    """For so many seconds the release on the instances `to` is judged by what requests meet there and at the others.
+
+    One that is clearly worse fails the step before the time is over; a promotion ends it early, as passed. Done once,
+    as Shift is.
+    """
+
+    seconds: float
+    to: tuple[str, ...]
+
+
+class Retire(Step, frozen=True, kw_only=True, tag=True):
+    """These instances leave, and others serve instead: no new requests, wait until they have none or the drain deadline
+    is over, then stop everything on them and remove them.
+
+    From its begin there is no way back. The begin and an abort exclude each other in one transaction: either the abort
+    was asked for before, and nothing is retired, or it is answered "too late". What goes wrong with an instance is told
+    and left to be removed later; no operation fails by it. So a plan retires last: after this only Retire may follow.
+    """
+
+
 class Leave(Step, frozen=True, kw_only=True, tag=True):
     """No new requests to these instances; wait until they have none, or the drain deadline is over."""
 
@@ -100,6 +140,9 @@ AnyStep = (
     | Smoke
     | Drain
     | Register
+    | Shift
+    | Watch
+    | Retire
     | Leave
     | Terminate
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.policies.plan import Activate, AnyStep, Drain, Plan, Smoke
+from beanpole.policies.plan import Activate, AnyStep, Drain, Plan, Retire, Smoke
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,8 @@ SHOWN = 4
 def with_smoke(plan: Plan, tests: Sequence[str]) -> Plan:
     """The plan with these tests (in words), if it starts anything.
 
-    The balancer is asked after the last batch and before the old release is stopped: so long the way back is short.
+    The balancer is asked after the last batch and before the old release is stopped or an instance retires: so long
+    the way back is short.
     """
     started = [step for step in plan.steps if isinstance(step, Activate)]
     if not tests or not started:
@@ -30,7 +31,7 @@ def with_smoke(plan: Plan, tests: Sequence[str]) -> Plan:
         else step
         for step in plan.steps
     ]
-    at = next((at for at, step in enumerate(steps) if isinstance(step, Drain)), len(steps))
+    at = next((at for at, step in enumerate(steps) if isinstance(step, Drain | Retire)), len(steps))
     steps.insert(at, through_balancer(started[0].slots, tests))
     return msgspec.structs.replace(plan, steps=tuple(steps))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from beanpole.operations import closing
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Once, Smoke
+from beanpole.policies.plan import Once, Shift, Smoke, Watch
 from beanpole.simulation.promises import FAILURES, LAUNCHED, SUCCESSES
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _journal(world: World, number: int, outcome: str, text: str) -> list[str]:
     keys = {key: result for key, _, result in rows}
     behind = {key.rpartition("/")[2] for key, result in keys.items() if '"behind"' in result}
     for step in plans.decode(text).steps:
-        if isinstance(step, Once | Smoke):
+        if isinstance(step, Once | Smoke | Shift | Watch):
             if not any(key.startswith(f"forward/{step.key}/") and not key.endswith("/begin") for key in keys):
                 found.append(f"step {step.key} of operation {number} is not in its journal")
             continue

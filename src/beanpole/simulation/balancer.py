@@ -38,7 +38,7 @@ class Seat:
     def __init__(self, endpoint: Endpoint, told_at: float) -> None:
         self.endpoint = endpoint
         self.told_at = told_at
-        self.serving = endpoint.state == "serving"
+        self.serving = endpoint.state == "serving" and endpoint.weight > 0
 
     @property
     def patience(self) -> float:
@@ -201,6 +201,19 @@ class SimulatedBalancers:
             for seat in self._edge.seats.values()
         }
         return {self._edge._world.environment: pool}
+
+    async def settle(self, _seconds: float) -> None:
+        """There are no other balancers to wait for."""
+
+    async def canary(self, _environment: str) -> list[dict[str, Any]]:
+        """Nobody chooses."""
+        await self._way()
+        return []
+
+    async def requests(self, _after: int) -> dict[str, Any]:
+        """None are counted by endpoint, so a release is judged by its health alone."""
+        await self._way()
+        return {"now": int(self._database.clock()), "seconds": {}, "totals": {}}
 
     async def totals(self, _environment: str) -> dict[str, int]:
         await self._way()

@@ -116,6 +116,7 @@ def settings(scenario: Scenario) -> dict[environments.OptionKey, str]:
         (ours, "StopGrace", ""): "1",
         (ours, "WatchMinutes", ""): "1",
         (ours, "AllowDowntime", ""): "true",
+        ("aws:elasticbeanstalk:trafficsplitting", "EvaluationTime", ""): "3",
         ("beanpole:fleet", "Location", ""): "ssh" if scenario.on_servers else "local",
     }
     return found | {(namespace, name, ""): value for namespace, name, value in scenario.settings}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.operations import closing
 from beanpole.policies import plan as plans
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Fetch, Leave, Plan, Terminate
+from beanpole.policies.plan import Fetch, Leave, Plan, Retire, Terminate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +145,9 @@ class Promises:
             self._phases[number] = phase
             plan = plans.decode(text or "")
             self._plans[number] = plan
-            self._leaving |= {slot for step in plan.steps if isinstance(step, Leave | Terminate) for slot in step.slots}
+            self._leaving |= {
+                slot for step in plan.steps if isinstance(step, Leave | Terminate | Retire) for slot in step.slots
+            }
             self.established -= self._leaving
         self._out = self._may_be_out()
 

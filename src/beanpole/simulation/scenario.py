@@ -21,6 +21,13 @@ FaultKind = Literal[
 slow; says that jobs are done that are not; loses answers. No instance can be made; the balancer, the store fail. A
 control plane is killed and started again; stands still and goes on; its clock jumps."""
 
+POLICIES = (
+    *("Rolling", "AllAtOnce") * 3,
+    *("RollingWithAdditionalBatch", "Immutable") * 2,
+    "TrafficSplitting",
+)
+"""Those that take less time more often."""
+
 ON_INSTANCES = ("silent", "agent", "off", "app", "flap", "slow", "lie", "lose")
 ELSEWHERE = ("launch", "edge", "store", "kill", "freeze", "jump")
 
@@ -93,7 +100,7 @@ def drawn(seed: int) -> Scenario:
         seed=seed,
         instances=random.choice((1, 2, 2, 3, 3, 4, 5)),
         on_servers=on_servers,
-        policy=random.choice(("Rolling", "AllAtOnce")),
+        policy=random.choice(POLICIES),
         batch=random.choice((1, 1, 2, 3)),
         request=random.choice((0.0, 0.5, 1.5, 4.0)),
         drain=random.choice((0, 1, 2, 5)),

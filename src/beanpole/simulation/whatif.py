@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from beanpole.control.update import POLICIES
+from beanpole.control.update import POLICIES, REPLACING
 from beanpole.simulation.run import run
 from beanpole.simulation.scenario import Command, Fault, Scenario
 from beanpole.simulation.version import Version
@@ -20,7 +20,7 @@ everywhere before it has proven itself, however many are meant to fail."""
 BEGIN = 1.0
 """Second in which the deployment is asked for."""
 
-NAMES = {re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower(): name for name in POLICIES}
+NAMES = {re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower(): name for name in ("AllAtOnce", *POLICIES, *REPLACING)}
 """Of policies, as they are typed: `all-at-once`."""
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 
 from beanpole.store import rows
 from beanpole.store.schema import endpoint, instance
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 
 class Instance(msgspec.Struct, frozen=True):
@@ -26,7 +29,10 @@ class Instance(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a release answers. A serving one gets new requests, a draining one only finishes those that it has."""
+    """Where a release answers. A serving one gets new requests, a draining one only finishes those that it has.
+
+    `weight`: what it gets of them, beside the other serving ones of its environment; 0: nothing, though it is checked.
+    """
 
     instance_id: str
     digest: str
@@ -40,6 +46,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     """Where the release's static files are served, at the instance's address; None: it has none."""
     files_paths: str | None = None
     """The paths below which they are, separated by blanks."""
+    weight: int = 1
+    pin: str | None = None
+    """JSON, a Pin of the balancer: by what testers choose it; None: by nothing."""
 
 
 # Built once; see operations.py.
@@ -121,6 +130,17 @@ def drain(db: sa.Connection, now: int, instance_id: str, *, keep: str | None) ->
 
 def set_health(db: sa.Connection, instance_id: str, health: str) -> None:
     db.execute(endpoint.update().where(endpoint.c.instance_id == instance_id).values(health=health))
+
+
+def share(db: sa.Connection, weights: Mapping[str, int]) -> None:
+    """The endpoints of these instances get that weight; see `Endpoint`."""
+    for instance_id, weight in weights.items():
+        db.execute(endpoint.update().where(endpoint.c.instance_id == instance_id).values(weight=weight))
+
+
+def pin(db: sa.Connection, chosen: Collection[str], pin: str | None) -> None:
+    """By that testers choose these instances; see `Endpoint`."""
+    db.execute(endpoint.update().where(endpoint.c.instance_id.in_(list(chosen))).values(pin=pin))
 
 
 def remove_endpoint(db: sa.Connection, instance_id: str, digest: str) -> None:

@@ -102,6 +102,14 @@ class Operation(msgspec.Struct, frozen=True):
     created_at: int
     finished_at: int | None
     account: str | None = None
+    committed: bool = False
+    """Instances are being retired: the operation can only be completed, and an abort is too late."""
+    promoted: bool = False
+    """Somebody decided that the release is good: what is left of its watch is skipped."""
+
+    @property
+    def abortable(self) -> bool:
+        return self.phase == "forward" and self.kind != "terminate" and not self.committed
 
 
 def _key(held: Operation) -> dict[str, int]:
@@ -141,11 +149,14 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
             operation.c.environment_id == draft.environment_id,
             operation.c.origin == "system",
             operation.c.phase != "done",
+            operation.c.committed.is_(False),
         )
         db.execute(query.values(abort=True))
     values = msgspec.structs.asdict(draft) | {
         "phase": "forward",
         "abort": False,
+        "committed": False,
+        "promoted": False,
         "attempts": 0,
         "epoch": 0,
         "expires_at": 0,
@@ -244,15 +255,35 @@ def finish(
     return bool(db.execute(query, _key(held)).rowcount)
 
 
-def ask_abort(db: sa.Connection, environment_id: str) -> Operation | None:
-    """Ask the environment's open user operation to stop; it, or None when there is none."""
-    query = sa.select(operation).where(
-        operation.c.environment_id == environment_id, operation.c.origin == "user", operation.c.phase != "done"
+def ask_abort(db: sa.Connection, environment_id: str) -> bool:
+    """Ask the environment's open user operation to stop. False when there is none, or it is committed."""
+    query = operation.update().where(
+        operation.c.environment_id == environment_id,
+        operation.c.origin == "user",
+        operation.c.phase != "done",
+        operation.c.committed.is_(False),
     )
-    found = rows.first(db, query, Operation)
-    if found is not None:
-        db.execute(operation.update().where(operation.c.id == found.id).values(abort=True))
-    return found
+    return bool(db.execute(query.values(abort=True)).rowcount)
+
+
+def commit(db: sa.Connection, held: Operation) -> bool:
+    """From now on the operation can only be completed, in a transaction of `holding`.
+
+    False, and nothing is written, when an abort was asked for: of the two, whichever comes first excludes the other.
+    """
+    query = _mine(operation.update()).where(operation.c.abort.is_(False))
+    return bool(db.execute(query.values(committed=True), _key(held)).rowcount)
+
+
+def promote(db: sa.Connection, operation_id: int) -> bool:
+    """Whether the operation is still on a way forward that can be aborted; what is left of its watch is skipped."""
+    query = operation.update().where(
+        operation.c.id == operation_id,
+        operation.c.phase == "forward",
+        operation.c.abort.is_(False),
+        operation.c.committed.is_(False),
+    )
+    return bool(db.execute(query.values(promoted=True)).rowcount)
 
 
 def find(db: sa.Connection, operation_id: int) -> Operation | None:

@@ -246,6 +246,8 @@ endpoint = sa.Table(
     _text("health"),  # JSON: how the balancer checks it, as its release's settings say
     sa.Column("files_port", sa.Integer, nullable=True),  # where its static files are served, if it has any
     sa.Column("files_paths", sa.Text, nullable=True),  # the paths below which they are, separated by blanks
+    sa.Column("weight", sa.Integer, nullable=False, server_default="1"),  # its share; 0: it is checked and gets nothing
+    _text("pin", null=True),  # JSON: the header or cookie by which testers choose it
 )
 
 operation = sa.Table(
@@ -274,6 +276,8 @@ operation = sa.Table(
     sa.Column("created_at", _time, nullable=False),
     sa.Column("finished_at", _time, nullable=True),
     _text("account", null=True),  # JSON, see operations/account.py; outlives plan and journal
+    sa.Column("committed", sa.Boolean, nullable=False, server_default=sa.false()),  # there is no way back any more
+    sa.Column("promoted", sa.Boolean, nullable=False, server_default=sa.false()),  # the rest of its watch is skipped
     sa.Index(
         "operation_open_user",
         "environment_id",

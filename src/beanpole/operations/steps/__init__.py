@@ -10,7 +10,10 @@ from beanpole.operations.steps.exclude import exclude
 from beanpole.operations.steps.launch import launch
 from beanpole.operations.steps.leave import drain, leave_rotation, terminate
 from beanpole.operations.steps.preflight import preflight
+from beanpole.operations.steps.retire import retire
+from beanpole.operations.steps.shift import shift
 from beanpole.operations.steps.smoke import smoke
+from beanpole.operations.steps.watch import watch
 from beanpole.policies import plan
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ HANDLERS: dict[type[plan.AnyStep], Handler] = {
     plan.Drain: drain,
     plan.Register: register,
     plan.Exclude: exclude,
+    plan.Shift: shift,
+    plan.Watch: watch,
+    plan.Retire: retire,
     plan.Leave: leave_rotation,
     plan.Terminate: terminate,
 }

@@ -13,13 +13,14 @@ import msgspec
 from beanpole.balancer.lint import lint
 from beanpole.balancer.pool import Pool
 from beanpole.operations.blame import StepUnknown
-from beanpole.operations.health_check import health_check
+from beanpole.operations.health_check import checks_needed, forgives, health_check
+from beanpole.operations.steps.arrive import command_timeout
 from beanpole.operations.steps.leave import leave
 from beanpole.operations.steps.smoke import limit, smoke_instance
 from beanpole.operations.steps.turn import take_turn
 from beanpole.options.smoke import tests_of
 from beanpole.platforms.procfile import WEB
-from beanpole.policies.plan import Gate
+from beanpole.policies.plan import Activate, Gate
 from beanpole.store import environments, instances
 from beanpole.store.instances import Endpoint
 
@@ -54,17 +55,21 @@ async def activate(work: Work) -> dict[str, Any]:
     await smoke_instance(work)
     health = msgspec.json.encode(health_check(work.settings)).decode()
     where = (work.instance, digest, started["address"], started["port"])
-    endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")))
+    weight = 0 if isinstance(work.step, Activate) and work.step.waits else 1
+    endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")), weight)
     with work.writing() as db:
         instances.put_endpoint(db, endpoint)
     await work.parts.edge.apply(work.instance)
     work.progress("waiting for the balancer to find it healthy")
     if not await work.parts.edge.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
-        raise work.failed(
+        unhealthy = work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
             "Look at HealthCheckPath and MatcherHTTPCode in aws:elasticbeanstalk:environment:process:default.",
         )
+        if not forgives(work.settings):
+            raise unhealthy
+        work.say(f"{unhealthy.blame.line()} The deployment goes on, as its settings say.", "WARN")
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
     await work.parts.edge.apply(work.instance)
@@ -72,7 +77,7 @@ async def activate(work: Work) -> dict[str, Any]:
 
 
 async def gate(work: Work) -> dict[str, Any]:
-    checks = work.settings.integer(DEPLOYMENT, "GateChecks")
+    checks = checks_needed(work.settings)
     interval = work.settings.seconds(DEPLOYMENT, "GateInterval")
     deadline = gate_limit(work)
     arguments = start_arguments(work) | {"checks": checks, "interval": interval, "deadline": deadline}
@@ -97,9 +102,12 @@ def _judge_log(work: Work, errors: dict[str, Any]) -> None:
 
 
 def gate_limit(work: Work) -> float:
-    """Seconds for the gate: its checks, and as long as a start may take for those that fail at first."""
+    """Seconds for the gate: its checks, and as long as a start may take for those that fail at first.
+
+    Never longer than the command time-out, within which a batch has to become healthy.
+    """
     checks = work.settings.integer(DEPLOYMENT, "GateChecks") * work.settings.seconds(DEPLOYMENT, "GateInterval")
-    return float(checks + work.settings.seconds(DEPLOYMENT, "StartTimeout"))
+    return min(float(checks + work.settings.seconds(DEPLOYMENT, "StartTimeout")), command_timeout(work))
 
 
 async def finish(work: Work) -> dict[str, Any]:
@@ -151,9 +159,11 @@ async def _runs(work: Work, digest: str) -> bool:
 
 def start_arguments(work: Work) -> dict[str, Any]:
     check = health_check(work.settings)
+    # A connection is what is left to ask of a release whose health does not count.
+    path = None if forgives(work.settings) else check.path
     return {
         "release": work.release.digest,
-        "health": {"path": check.path, "codes": check.codes, "timeout": check.timeout},
+        "health": {"path": path, "codes": check.codes, "timeout": check.timeout},
         "deadline": work.settings.seconds(DEPLOYMENT, "StartTimeout"),
         "fixed_port": work.release.content.fixed_port,
         "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.operations import placing
 from beanpole.policies.placement import INSTANCE_MEMORY, NoPlace
+from beanpole.policies.plan import Launch
 from beanpole.store import instances
 from beanpole.store.instances import Instance
 from beanpole.store.operations import journal_of, record
@@ -66,8 +67,9 @@ def _bind(work: Work, on_servers: bool) -> str:
 def _server(work: Work, db: sa.Connection) -> str:
     """The server for one more instance. In the transaction that writes it down, so that no two slots choose alike."""
     there = len(instances.listed(db, work.environment.id))
+    beside = work.step.beside if isinstance(work.step, Launch) else ()
     try:
-        (host,) = placing.place(db, work.environment.id, work.settings, 1, there + 1)
+        (host,) = placing.place(db, work.environment.id, work.settings, 1, there + 1, beside)
     except NoPlace as none:
         raise work.failed(none.cause.rstrip("."), none.remedy) from none
     return host.id

@@ -45,7 +45,12 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
 async def terminate(work: Work) -> dict[str, Any]:
     """A server that cannot be reached does not keep an environment from ending; see ServerPlace.clear_leftovers."""
     with work.writing() as db:
+        gone = instances.find(db, work.instance) is None
         instances.update(db, work.instance, state="terminating")
+    if gone:
+        # A control plane that died had done all of it, but for the last word to the balancer.
+        await work.parts.edge.apply()
+        return {}
     await _stop_all(work)
     try:
         await work.parts.fleet.terminate(work.instance)

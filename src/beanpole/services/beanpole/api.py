@@ -12,6 +12,7 @@ from beanpole import __version__
 from beanpole.aws.errors import AwsError
 from beanpole.control import rollback, update
 from beanpole.control.context import By, Control, the_environment
+from beanpole.control.promote import promote
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.rehearsal import findings
@@ -73,6 +74,7 @@ class Beanpole:
             "DescribeReleases": self.releases,
             "DescribeRequests": self.requests,
             "PlanEnvironmentUpdate": self.plan,
+            "PromoteEnvironment": self.promote,
             "RollbackEnvironment": self.rollback,
             "TailLogs": self.tail,
         }
@@ -165,6 +167,11 @@ class Beanpole:
             begun = rollback.rollback(self._control, by, decision)
             answer |= {"OperationId": str(begun.operation), "Release": begun.release}
         return answer
+
+    def promote(self, call: Call) -> dict[str, Any]:
+        name, id_ = call.params.get("EnvironmentName"), call.params.get("EnvironmentId")
+        found = promote(self._control, By(call.caller.user, call.request_id), name=name, id_=id_)
+        return {"OperationId": str(found.id), "RequestId": found.request_id}
 
     def requests(self, call: Call) -> dict[str, Any]:
         """Since the environment's first request."""

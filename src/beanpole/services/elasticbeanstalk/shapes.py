@@ -61,7 +61,7 @@ def version(control: Control, found: Version) -> dict[str, Any]:
 def environment(control: Control, found: Environment, under_way: Operation | None) -> dict[str, Any]:
     """`under_way`: the environment's open operation of a user, if any."""
     platform = the_platform(control, found.platform)
-    abortable = under_way is not None and under_way.kind != "terminate" and under_way.phase == "forward"
+    abortable = under_way is not None and under_way.abortable
     gone = found.terminated_at is not None
     return {
         "EnvironmentName": found.name,
