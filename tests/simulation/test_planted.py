@@ -6,6 +6,7 @@ A simulator that never complains proves nothing. Each fault is one that a hasty 
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,6 @@ import sqlalchemy as sa
 from beanpole.control import update
 from beanpole.operations import closing, engine, lease, phase, work
 from beanpole.operations.closing import Closing
-from beanpole.operations.phase import Phase
 from beanpole.operations.steps import HANDLERS, activate, leave
 from beanpole.operations.work import Work
 from beanpole.policies import plan, rollback, rolling
@@ -79,9 +79,9 @@ def run_leader_only_commands_again(patch: Patch) -> None:
     patch.setattr(work.Work, "job", job)
 
 
-def lose_who_was_left_behind(patch: Patch) -> None:
-    """What was found out on the way is not taken into account by the steps that follow."""
-    patch.setattr(Phase, "_left_behind", lambda *_: False)
+def lose_an_amendment(patch: Patch) -> None:
+    """Which instance was made for a slot is not written down before it is made."""
+    patch.setattr(sys.modules["beanpole.operations.steps.launch"], "record", lambda *_: None)
 
 
 def switch_before_all_have_fetched(patch: Patch) -> None:
@@ -201,7 +201,7 @@ PLANTED: list[Callable[[Patch], None]] = [
     forget_a_journal_entry,
     ignore_the_lease,
     run_leader_only_commands_again,
-    lose_who_was_left_behind,
+    lose_an_amendment,
     switch_before_all_have_fetched,
     close_before_ready,
     never_return,

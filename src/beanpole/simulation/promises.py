@@ -184,4 +184,26 @@ class Promises:
         still = self._world.store.ask("SELECT id FROM operation WHERE request_id = ? AND phase <> 'done'", request)
         if still or status not in ("Ready", "Terminated", "Terminating"):
             self.breaks(f"{message!r} can be read while the environment is {status}")
+        if status == "Ready":
+            self._compare(request, message)
         self._ended(request)
+
+    def _compare(self, request: str, message: str) -> None:
+        """What the closing sentence says is so when it is said."""
+        succeeded = message not in (*FAILURES, closing.REVERTED)
+        goals = self._world.store.ask(
+            "SELECT digest, environment.desired FROM operation "
+            "JOIN environment ON environment.id = operation.environment_id "
+            "JOIN release ON release.environment_id = environment.id "
+            "AND number = CASE WHEN ? THEN operation.release ELSE operation.previous END WHERE request_id = ?",
+            succeeded,
+            request,
+        )
+        for digest, desired in goals:
+            for seat in self._world.edge.seats.values():
+                name = seat.endpoint.instance_id
+                if seat.serving and seat.endpoint.digest != digest and not self._is_excused(name):
+                    self.breaks(f"{name} gets requests for release {seat.endpoint.digest} when {message!r} is told")
+            there = [name for (name,) in self._world.store.ask("SELECT id FROM instance")]
+            if len([name for name in there if not self._is_excused(name)]) > desired:
+                self.breaks(f"there are {len(there)} instances instead of {desired} when {message!r} is told")

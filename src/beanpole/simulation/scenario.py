@@ -28,8 +28,10 @@ POLICIES = (
 )
 """Those that take less time more often."""
 
-ON_INSTANCES = ("silent", "agent", "off", "app", "flap", "slow", "lie", "lose")
-ELSEWHERE = ("launch", "edge", "store", "kill", "freeze", "jump")
+ON_INSTANCES: tuple[FaultKind, ...] = ("silent", "agent", "off", "app", "flap", "slow", "lie", "lose")
+ELSEWHERE: tuple[FaultKind, ...] = ("launch", "edge", "store", "kill", "freeze", "jump")
+
+OFTEN: tuple[FaultKind, ...] = ("kill", "freeze", "store")
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -124,7 +126,8 @@ def _version(random: Random) -> Version:
 def _commands(random: Random) -> tuple[Command, ...]:
     found = [Command("deploy", random.uniform(0.5, 2.0), 2)]
     for _ in range(random.choice((0, 0, 1, 1, 2))):
-        kind = random.choice(("deploy", "deploy", "scale", "rollback", "abort", "abort", "terminate"))
+        kinds: tuple[CommandKind, ...] = ("deploy", "deploy", "scale", "rollback", "abort", "abort", "terminate")
+        kind = random.choice(kinds)
         number = random.randint(1, 3) if kind == "deploy" else random.randint(1, 5)
         meanwhile = kind in ("abort", "terminate") or random.random() < 0.2
         found.append(Command(kind, random.uniform(0.5, 12.0) if meanwhile else None, number))
@@ -133,7 +136,7 @@ def _commands(random: Random) -> tuple[Command, ...]:
 
 def _fault(random: Random, on_servers: bool) -> Fault:
     """The machine of a local fleet is the control plane's own, which starts agents that die."""
-    kind: FaultKind = random.choice((*ON_INSTANCES, *ELSEWHERE, "kill", "freeze", "store"))  # type: ignore[assignment]
+    kind = random.choice((*ON_INSTANCES, *ELSEWHERE, *OFTEN))
     at, target = random.uniform(0.0, 10.0), random.randint(0, 4)
     lasts = random.choice((0.5, 3.0, 10.0, 40.0))
     if not on_servers and kind in ("off", "silent"):
