@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -13,7 +13,7 @@ from beanpole.cli.parameters import JsonOption
 from beanpole.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from beanpole.simulation.whatif import Answer
+    from beanpole.simulation.whatif import Answer, How
 
 COLUMNS, ROWS = 72, 10
 """Of the picture."""
@@ -64,10 +64,10 @@ def simulate(
         policy,
         instances,
         fail=fail,
-        how=how,
+        how=cast("How", how),
         batch=batch_size,
         boot=boot,
-        seed=seed,  # type: ignore[arg-type]
+        seed=seed,
     )
     title = f"{policy}, {instances} instances, batches of {batch_size}: {answer.outcome} in {answer.seconds:g} s"
     if svg is not None:

@@ -150,7 +150,7 @@ class SimulatedFleet(Fleet):
 
     def __init__(self, world: World, database: Database, process: Process) -> None:
         here, there = (SimulatedPlace(world, database, process, on_servers=each) for each in (False, True))
-        super().__init__(database, here, there)  # type: ignore[arg-type]
+        super().__init__(database, here, there)
         self._world = world
 
     def newcomer(self, taken: set[str]) -> tuple[str, str]:

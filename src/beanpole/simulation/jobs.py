@@ -19,8 +19,8 @@ Arguments = dict[str, Any]
 class Failed(Exception):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(message)
-        self.error = {"stage": stage, "command": None, "exit_status": 1, "last_lines": [], "message": message}
-        self.error["remedy"] = "Look at the version."
+        self.error: dict[str, Any] = {"stage": stage, "message": message, "remedy": "Look at the version."}
+        self.error |= {"command": None, "exit_status": 1, "last_lines": []}
 
 
 async def _preflight(machine: Machine, _: Arguments) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class Machine:
         for web in list(self.webs.values()):
             if not web.proven:
                 self.stop(web.digest)
-        if self.undo is not None and not (web := self.webs.get(self.undo[1])):
+        if self.undo is not None and self.undo[1] not in self.webs:
             self.go_back()
 
     def power_off(self) -> None:

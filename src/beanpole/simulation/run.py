@@ -65,7 +65,7 @@ class History:
 
 class Simulation:
     def __init__(self, scenario: Scenario) -> None:
-        self.loop = VirtualLoop()
+        self.loop = VirtualLoop()  # type: ignore[abstract] # what asyncio's loops do beyond it, nobody here asks for
         self.world = World(self.loop, scenario)
         self.scenario = scenario
         self.promises = Promises(self.world, self._heard)
@@ -181,21 +181,21 @@ class Simulation:
         return str(status).startswith("Terminat")
 
     def _call(self, plane: ControlPlane, by: By, command: Command) -> None:
-        control, name = plane.control, {"name": "shop", "id_": None}
+        control, name = plane.control, "shop"
         match command.kind:
             case "deploy":
-                update.update(control, by, Update(version_label=f"v{command.number}"), **name)
+                update.update(control, by, Update(version_label=f"v{command.number}"), name=name, id_=None)
             case "scale":
                 sizes = [
                     Setting("aws:autoscaling:asg", each, "", str(command.number)) for each in ("MinSize", "MaxSize")
                 ]
-                update.update(control, by, Update(changes=sizes), **name)
+                update.update(control, by, Update(changes=sizes), name=name, id_=None)
             case "rollback":
-                rollback.rollback(control, by, rollback.decide(control, **name, number=None))
+                rollback.rollback(control, by, rollback.decide(control, name=name, id_=None, number=None))
             case "abort":
-                abort.abort(control, by, **name)
+                abort.abort(control, by, name=name, id_=None)
             case "terminate":
-                terminate.terminate(control, by, **name)
+                terminate.terminate(control, by, name=name, id_=None)
 
     def _heard(self, request: str) -> None:
         event = self._waiting.get(request)

@@ -84,7 +84,7 @@ def listed(
     deleted_since: int | None = None,
 ) -> list[Environment]:
     """The live ones, and those terminated at or after `deleted_since` (milliseconds), by name, newest first."""
-    if application is names is ids is version_label is deleted_since is None:
+    if not any(each is not None for each in (application, names, ids, version_label, deleted_since)):
         return rows.every(db, _LIVE, Environment)
     gone = environment.c.terminated_at
     shown = gone.is_(None) if deleted_since is None else sa.or_(gone.is_(None), gone >= deleted_since)
