@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,12 +28,10 @@ from beanpole.fleet.envoy import EnvoyMissing, envoy_binary
 from beanpole.fleet.local import STARTS
 from beanpole.fleet.proxy import BalancerRefused
 from beanpole.home import Home, HomeUnusable
+from beanpole.reconcile.steady import steadily
 from beanpole.store import edges
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity
-
-AGAIN = 1.0
-"""Seconds until a loop of the background that failed for a fault of ours is started again."""
 
 CALLS_LIMIT = 10
 """Seconds that calls may take to end once the control plane is told to stop: `beanpole down` waits three times as long.
@@ -107,7 +105,7 @@ async def _serve(options: Options, listening: socket.socket, envoy: Path, ready:
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, server.stop)
-        background = [asyncio.create_task(_steadily(name, loop), name=name) for name, loop in made.background.items()]
+        background = [asyncio.create_task(steadily(name, loop), name=name) for name, loop in made.background.items()]
         leftovers = asyncio.create_task(made.machine.clear_leftovers(), name="leftovers")
         home.keep(home.state, _state(options, address))
         try:
@@ -122,16 +120,6 @@ async def _serve(options: Options, listening: socket.socket, envoy: Path, ready:
             # A thread that is still in a transaction keeps a connection open, and what it wrote stays in a file beside
             # the database: whoever copies the database alone would miss it.
             await asyncio.get_running_loop().shutdown_default_executor()
-
-
-async def _steadily(name: str, loop: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Keep a loop of the background going: a fault of ours in one of them must not take the others down."""
-    while True:
-        try:
-            await loop()
-        except Exception as fault:
-            log.exception("a loop failed for a fault of ours and is started again", loop=name, exc_info=fault)
-        await asyncio.sleep(AGAIN)
 
 
 async def _start_balancer(made: Assembly) -> None:

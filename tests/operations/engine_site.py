@@ -45,6 +45,7 @@ class Fleet:
     def __init__(self) -> None:
         self.jobs: list[tuple[str, str, str]] = []
         self.launched: list[str] = []
+        self.memory: int | None = None
         self.on_job: Callable[[str, str], Any] = lambda instance, kind: None
 
     async def state(self, _instance: str) -> dict[str, Any]:
@@ -56,6 +57,13 @@ class Fleet:
         if asyncio.iscoroutine(answer):
             await answer
         return {"address": f"127.0.1.{self.launched.index(instance) + 1}", "port": 1} if kind == "start" else {}
+
+    def newcomer(self, taken: set[str]) -> tuple[str, str]:
+        number = len(taken)
+        return f"i-{number + 1}", f"127.0.0.{number + 2}"
+
+    def memory_available(self) -> int | None:
+        return self.memory
 
     async def launch(self, instance: str) -> None:
         self.launched.append(instance)

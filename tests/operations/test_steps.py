@@ -1,6 +1,5 @@
 """Steps that cannot do all that they are for: what the operation makes of it, and what its user is told."""
 
-import importlib
 from typing import Any
 
 import msgspec
@@ -92,17 +91,14 @@ def test_what_fails_for_several_names_those_that_are_to_blame(
     assert (told["cause"], told["instance"]) == (f"no such package{also}", first if named else "")
 
 
-def with_memory(site: EngineSite, monkeypatch: pytest.MonkeyPatch, available: int | None) -> Operation:
+def with_memory(site: EngineSite, available: int | None) -> Operation:
     """An update with two more instances on a machine that has so much memory left."""
-    module = importlib.import_module("beanpole.operations.steps.launch")  # its package has a function of that name
-    monkeypatch.setattr(module, "memory_available", lambda: available)
+    site.fleet.memory = available
     return site.carry_out(site.submit(launch("new-1", "new-2")))
 
 
-def test_more_instances_than_there_is_memory_for_are_not_launched(
-    site: EngineSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done = with_memory(site, monkeypatch, 95 * MB)
+def test_more_instances_than_there_is_memory_for_are_not_launched(site: EngineSite) -> None:
+    done = with_memory(site, 95 * MB)
     assert done.outcome == "failed"
     assert blame(done)["cause"].startswith(
         "2 more instances need at least 96 MB of memory and this machine has 95 MB available"
@@ -116,20 +112,18 @@ def test_more_instances_than_there_is_memory_for_are_not_launched(
 
 
 @pytest.mark.parametrize("available", [96 * MB, None])
-def test_as_many_as_there_is_memory_for_are_launched(
-    site: EngineSite, monkeypatch: pytest.MonkeyPatch, available: int | None
-) -> None:
-    assert with_memory(site, monkeypatch, available).outcome == "succeeded"
+def test_as_many_as_there_is_memory_for_are_launched(site: EngineSite, available: int | None) -> None:
+    assert with_memory(site, available).outcome == "succeeded"
     assert len(site.fleet.launched) == 2
 
 
 @pytest.mark.parametrize(("fails", "platform"), [(True, "Old Python"), (False, "New Python")])
 def test_another_platform_is_the_environments_once_its_release_has_passed(
-    site: EngineSite, monkeypatch: pytest.MonkeyPatch, fails: bool, platform: str
+    site: EngineSite, fails: bool, platform: str
 ) -> None:
     with site.database.write() as db:
         environments.update(db, "e-1", platform="New Python")  # as an update does that asks for it
-    done = with_memory(site, monkeypatch, 0 if fails else None)
+    done = with_memory(site, 0 if fails else None)
     assert done.outcome == ("failed" if fails else "succeeded")
     assert site.environment().platform == platform
 

@@ -364,7 +364,10 @@ def launched(site: ApiSite) -> list[Instance]:
     async def nothing(*_: object) -> None:
         pass
 
-    fleet, edge = SimpleNamespace(launch=nothing), SimpleNamespace(apply=nothing)
+    def newcomer(taken: set[str]) -> tuple[str, str]:
+        return f"i-{len(taken)}", f"127.0.0.{len(taken) + 2}"
+
+    fleet, edge = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
     parts: Any = SimpleNamespace(database=control.database, fleet=fleet, edge=edge, board=Board())
     for slot in step.slots:
         asyncio.run(launch(Work(parts, operation, environment, "forward", step, slot, "", release)))

@@ -29,6 +29,7 @@ from beanpole.cli.releases import releases
 from beanpole.cli.restart import restart
 from beanpole.cli.rollback import rollback
 from beanpole.cli.scale import scale
+from beanpole.cli.simulate import simulate
 from beanpole.cli.ssh import eb_ssh, ssh
 from beanpole.cli.status import status
 from beanpole.cli.swap import swap
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "terminate": terminate,
     "env": env,
     "ssh": ssh,
+    "simulate": simulate,
     "adopt": adopt,
     "eject": eject,
 }

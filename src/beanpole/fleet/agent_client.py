@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +175,8 @@ class AgentClient:
 
         `known`: what its agent said of it last, so that it need not be asked before there is something new.
         """
-        limit = time.monotonic() + timeout
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + timeout
         left = timeout
         view = known if known is not None else await self.get_job(key)
         seen: int | None = None
@@ -186,7 +186,7 @@ class AgentClient:
             if view.state != "running" or left <= 0.0:
                 return view.outcome()
             seen = view.revision
-            left = max(0.0, limit - time.monotonic())
+            left = max(0.0, limit - loop.time())
             view = await self.get_job(key, min(left, POLL_SECONDS), seen)
 
     async def run_job(
@@ -200,17 +200,18 @@ class AgentClient:
         patience: float = 30.0,
     ) -> dict[str, Any]:
         """Puts a job and waits for its result, also over a restart of the agent that takes up to `patience` seconds."""
-        limit = time.monotonic() + timeout
-        reached = time.monotonic()
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + timeout
+        reached = loop.time()
         while True:
             try:
                 view = await self.put_job(key, kind, arguments, epoch)
-                reached = time.monotonic()
-                return await self.wait_job(key, on_progress, max(0.0, limit - time.monotonic()), view)
+                reached = loop.time()
+                return await self.wait_job(key, on_progress, max(0.0, limit - loop.time()), view)
             except JobInterrupted:
                 continue
             except AgentUnreachable:
-                if time.monotonic() >= min(limit, reached + patience):
+                if loop.time() >= min(limit, reached + patience):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 

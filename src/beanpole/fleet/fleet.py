@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentClient, AgentRefused, AgentUnreachable, JobInterrupted, JobView
+from beanpole.fleet.local import free_address
+from beanpole.fleet.machine import memory_available
 from beanpole.store import instances
 
 if TYPE_CHECKING:
@@ -41,6 +44,15 @@ class Fleet:
     def address(self, instance_id: str) -> str:
         """The loopback address of its machine that is the instance's own."""
         return self._instance(instance_id).address
+
+    def newcomer(self, taken: set[str]) -> tuple[str, str]:
+        """The id of an instance that is about to be made, and a loopback address that is not one of those."""
+        instance_id = "i-" + secrets.token_hex(9)[:17]
+        return instance_id, free_address(instance_id, taken)
+
+    def memory_available(self) -> int | None:
+        """Bytes of this machine that new instances may take; None: not known."""
+        return memory_available()
 
     async def launch(self, instance_id: str) -> None:
         await self.place(instance_id).launch(instance_id)

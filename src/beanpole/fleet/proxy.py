@@ -37,6 +37,10 @@ TROUBLE = (AgentError, AgentWillNotStart)
 log = structlog.get_logger("balancer")
 
 
+class BalancerUnreachable(AgentUnreachable):
+    """The edge does not answer. That says nothing about any instance."""
+
+
 class BalancerRefused(AgentError):
     """The balancer cannot do what it was told; `cause` has the remedy, too, and the message also which balancer."""
 
@@ -132,14 +136,16 @@ class Proxy:
         """
         async with self._telling:
             while self._told is not self._wanted or not self._set_up:
-                client = await self._on_the_way(self._post.client())
                 try:
+                    client = await self._on_the_way(self._post.client())
                     if not self._set_up:
                         await self._run_envoy(client)
                     wanted = self._wanted
                     if wanted is not None:
                         await client.call("PUT", "/snapshot", wanted.request(self._store), timeout=APPLY_LIMIT)
                     self._told = wanted
+                except AgentUnreachable as silence:
+                    raise self._silent(silence) from silence
                 except AgentRefused as refusal:
                     self._set_up = False
                     raise self._refused(refusal) from refusal
@@ -151,6 +157,8 @@ class Proxy:
         """
         try:
             answer = await (await self._running()).call("GET", "/endpoints")
+        except AgentUnreachable as silence:
+            raise self._silent(silence) from silence
         except AgentRefused as refusal:
             if refusal.status != 503:
                 raise
@@ -200,6 +208,10 @@ class Proxy:
             return await there
         except OSError as problem:
             raise AgentUnreachable(f"{self.name} cannot be reached: {problem}") from problem
+
+    def _silent(self, silence: AgentUnreachable) -> AgentUnreachable:
+        """A server's proxy is silent with its server; without the edge nobody can be told anything."""
+        return silence if self.edge.inner else BalancerUnreachable(f"{self.name} does not answer: {silence}")
 
     def _refused(self, refusal: AgentRefused) -> BalancerRefused:
         remedy = refusal.body.get("remedy", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from beanpole.operations import release
@@ -12,6 +13,7 @@ from beanpole.store import environments
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from beanpole.operations.release import Content
     from beanpole.options.registry import Registry
 
 
@@ -20,7 +22,12 @@ def brought(db: sa.Connection, registry: Registry, environment_id: str, number: 
     found = environments.find_release(db, environment_id, number)
     if found is None:
         return None
-    content = release.decode(found.content)
-    return Brought(
-        found.number, found.digest, found.version_label, content, Settings.from_rows(registry, content.settings)
-    )
+    content, settings = _read(registry, found.content)
+    return Brought(found.number, found.digest, found.version_label, content, settings)
+
+
+@lru_cache(maxsize=256)
+def _read(registry: Registry, content: str) -> tuple[Content, Settings]:
+    """Releases never change, and those that serve are read every second: both values are immutable and shared."""
+    decoded = release.decode(content)
+    return decoded, Settings.from_rows(registry, decoded.settings)

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 def members(db: sa.Connection, environment_id: str) -> tuple[Member, ...]:
     """Every instance that is not on its way out, oldest first, with the release that gets its requests.
 
-    A release that was lost on its instance is none: the watch removes its endpoint (see reconcile/watch.py).
+    A release that was lost on its instance is none: the watch removes its endpoint (see reconcile/watch.py). Nor is one
+    that shares them with another, as when an operation ended between the two: one of them has to go.
     """
-    serving = {
-        endpoint.instance_id: endpoint.digest
-        for endpoint in instances.endpoints(db, environment_id)
-        if endpoint.state == "serving"
-    }
+    serving: dict[str, set[str]] = {}
+    for endpoint in instances.endpoints(db, environment_id):
+        if endpoint.state == "serving":
+            serving.setdefault(endpoint.instance_id, set()).add(endpoint.digest)
+    alone = {name: digest for name, (digest, *others) in serving.items() if not others}
     return tuple(
-        Member(instance.id, serving.get(instance.id), reachable=instance.silent_since is None)
+        Member(instance.id, alone.get(instance.id), reachable=instance.silent_since is None)
         for instance in instances.listed(db, environment_id)
         if instance.state != "terminating"
     )

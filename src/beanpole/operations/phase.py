@@ -16,7 +16,8 @@ from sqlalchemy.exc import OperationalError
 from beanpole.balancer.lint import BadPools
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
-from beanpole.operations.blame import Aborted, StepFailed, StepUnknown, aborted, together
+from beanpole.fleet.proxy import BalancerUnreachable
+from beanpole.operations.blame import Aborted, Blame, StepFailed, StepUnknown, aborted, together
 from beanpole.operations.board import Progress
 from beanpole.operations.brought import brought
 from beanpole.operations.slots import instance_of
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
     from beanpole.policies.plan import AnyStep, Plan
     from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
+
+BALANCER_PATIENCE = 60.0
+"""Seconds for which a balancer that does not answer is waited for on the way forward: it is made anew in less. The way
+back waits for as long as it may take at all, since nothing can be put right without it."""
+
+BALANCER_AGAIN = 0.5
+"""Seconds between tries."""
+
+BALANCER_REMEDY = "Look at the balancer's machine and at the control plane's log, then deploy again."
 
 log = structlog.get_logger("engine")
 
@@ -144,7 +154,10 @@ class Phase:
     async def _handled(self, work: Work) -> dict[str, Any]:
         """What the step's handler gives. Whatever it raises, of the moment or for a fault of ours, is blamed."""
         try:
-            return await HANDLERS[type(work.step)](work)
+            return await self._with_balancer(work)
+        except BalancerUnreachable as silence:
+            blame = Blame(stage=type(work.step).__name__, cause=str(silence), remedy=BALANCER_REMEDY)
+            raise StepFailed(blame) from silence
         except (StepFailed, LeaseLost, OperationalError):
             raise
         except AgentUnreachable as silence:
@@ -156,6 +169,22 @@ class Phase:
             log.exception("a step failed for a fault of ours", operation=self._held.id, step=work.step.key)
             cause = f"a fault of Beanpole's: {type(fault).__name__}: {fault}"
             raise work.failed(cause, "The control plane's log has the details. Please report it.") from fault
+
+    async def _with_balancer(self, work: Work) -> dict[str, Any]:
+        """Done once more after the balancer did not answer, as after a restart: no instance is to blame for that."""
+        loop = asyncio.get_running_loop()
+        since: float | None = None
+        while True:
+            try:
+                return await HANDLERS[type(work.step)](work)
+            except BalancerUnreachable:
+                since = loop.time() if since is None else since
+                if self._name == "forward" and loop.time() - since >= BALANCER_PATIENCE:
+                    raise
+            work.events.clear()
+            work.progress("waiting for the balancer")
+            await asyncio.sleep(BALANCER_AGAIN)
+            work.balancer_silent_until = work.now()
 
     def _leader(self, step: Once | Smoke) -> str:
         """The first instance that has not been left behind when the step begins; the same one after a restart."""

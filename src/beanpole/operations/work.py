@@ -73,6 +73,8 @@ class Work:
     """None where the environment has no release to bring."""
     alone: bool = False
     """Preflight found no room for two releases at once on the instance."""
+    balancer_silent_until: int = 0
+    """Milliseconds since 1970; what it was to be told before then it had not heard."""
     events: list[tuple[str, Severity]] = field(default_factory=list)
 
     @property

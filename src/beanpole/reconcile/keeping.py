@@ -84,7 +84,9 @@ class Keeping:
             **{each.id: partial(self._heard, each) for each in kept},
         }
         begun: list[asyncio.Task[object]] = []
-        for name in work.keys() - self._looking.keys():
+        for name in work:
+            if name in self._looking:
+                continue
             self._looking[name] = task = asyncio.create_task(work[name](), name=f"keeping {name}")
             task.add_done_callback(partial(self._looked, name))
             begun.append(task)
@@ -158,15 +160,17 @@ class Keeping:
     ) -> tuple[bool, bool]:
         """Whether an endpoint answers elsewhere now, which the database has then; and whether all were found running.
 
-        What changed since the agent was asked (milliseconds) was changed by somebody who knew better. An agent that
+        What changed since the agent was asked (milliseconds) was changed by somebody who knew better; what seems to
+        have changed in the future was changed before somebody put the clock back. An agent that
         starts a release at boot knows its port and not the address that its program chooses: it is the same as before.
         """
         with self._database.write() as db:
             known = instances.endpoints_of(db, instance_id)
+            now_ms = self._database.now_ms()
             moved = [
                 now
                 for each in known
-                if each.since < asked_at
+                if not asked_at <= each.since <= now_ms
                 if (now := _where(each, running.get(each.digest), serving_files.get(each.digest))) != each
             ]
             for endpoint in moved:

@@ -53,8 +53,20 @@ class Release(msgspec.Struct, frozen=True):
     passed_at: int | None = None
 
 
+# Built once; see operations.py.
+_BY_ID = sa.select(environment).where(environment.c.id == sa.bindparam("of"))
+_LIVE = (
+    sa.select(environment)
+    .where(environment.c.terminated_at.is_(None))
+    .order_by(environment.c.name, environment.c.created_at.desc())
+)
+_RELEASE = sa.select(release).where(
+    release.c.environment_id == sa.bindparam("of"), release.c.number == sa.bindparam("number")
+)
+
+
 def find(db: sa.Connection, environment_id: str) -> Environment | None:
-    return rows.first(db, sa.select(environment).where(environment.c.id == environment_id), Environment)
+    return rows.first(db, _BY_ID, Environment, of=environment_id)
 
 
 def find_live(db: sa.Connection, name: str) -> Environment | None:
@@ -86,6 +98,8 @@ def listed(
     deleted_since: int | None = None,
 ) -> list[Environment]:
     """The live ones, and those terminated at or after `deleted_since` (milliseconds), by name, newest first."""
+    if not any(each is not None for each in (application, names, ids, version_label, deleted_since)):
+        return rows.every(db, _LIVE, Environment)
     gone = environment.c.terminated_at
     shown = gone.is_(None) if deleted_since is None else sa.or_(gone.is_(None), gone >= deleted_since)
     query = sa.select(environment).where(shown).order_by(environment.c.name, environment.c.created_at.desc())
@@ -154,8 +168,7 @@ def put_options(db: sa.Connection, environment_id: str, settings: dict[OptionKey
 
 
 def find_release(db: sa.Connection, environment_id: str, number: int | None) -> Release | None:
-    query = sa.select(release).where(release.c.environment_id == environment_id, release.c.number == number)
-    return rows.first(db, query, Release)
+    return rows.first(db, _RELEASE, Release, of=environment_id, number=number) if number is not None else None
 
 
 def releases(db: sa.Connection, environment_id: str) -> list[Release]:

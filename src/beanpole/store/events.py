@@ -63,11 +63,16 @@ class Filter(msgspec.Struct, frozen=True):
     """Milliseconds; events before it."""
 
 
+# Built once; see operations.py.
+_LAST = sa.select(sa.func.max(event.c.at))
+_SAY = event.insert()
+
+
 def say(db: sa.Connection, now: int, subject: Subject, message: str, severity: Severity = "INFO") -> int:
     """Add one event in the caller's transaction; answers its time in milliseconds."""
-    last = db.execute(sa.select(sa.func.max(event.c.at))).scalar() or 0
+    last = db.execute(_LAST).scalar() or 0
     at = max(now, last + 1)
-    db.execute(event.insert().values(at=at, message=message, severity=severity, **msgspec.structs.asdict(subject)))
+    db.execute(_SAY, {"at": at, "message": message, "severity": severity, **msgspec.structs.asdict(subject)})
     return at
 
 

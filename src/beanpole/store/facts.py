@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -80,12 +81,13 @@ def raise_to(db: sa.Connection, name: str, least: int) -> None:
 
 def count_up(db: sa.Connection, name: str) -> int:
     """The next number of a counter: 1 at first, and never the same twice."""
-    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    return int(db.execute(_counting(db.dialect.name), {"name": f"counter:{name}", "value": "1"}).scalar_one())
+
+
+@cache
+def _counting(dialect: str) -> sa.Executable:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     grown = sa.cast(sa.cast(fact.c.value, sa.BigInteger) + 1, sa.Text)
-    query = (
-        insert(fact)
-        .values(name=f"counter:{name}", value="1")
-        .on_conflict_do_update(index_elements=[fact.c.name], set_={"value": grown})
-        .returning(fact.c.value)
+    return (
+        insert(fact).on_conflict_do_update(index_elements=[fact.c.name], set_={"value": grown}).returning(fact.c.value)
     )
-    return int(db.execute(query).scalar_one())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -50,16 +51,44 @@ class Endpoint(msgspec.Struct, frozen=True):
     """JSON, a Pin of the balancer: by what testers choose it; None: by nothing."""
 
 
+# Built once; see operations.py.
+_BY_ID = sa.select(instance).where(instance.c.id == sa.bindparam("of"))
+_LISTED = sa.select(instance).order_by(instance.c.launched_at, instance.c.id)
+_OF_ENVIRONMENT = _LISTED.where(instance.c.environment_id == sa.bindparam("of"))
+_ENDPOINTS = (
+    sa.select(endpoint)
+    .join(instance, instance.c.id == endpoint.c.instance_id)
+    .order_by(instance.c.launched_at, instance.c.id)
+)
+_ENDPOINTS_OF_ENVIRONMENT = _ENDPOINTS.where(instance.c.environment_id == sa.bindparam("of"))
+_ENDPOINTS_OF = sa.select(endpoint).where(endpoint.c.instance_id == sa.bindparam("of"))
+_PUT = endpoint.insert()
+_DRAIN_ALL = (
+    endpoint.update()
+    .where(endpoint.c.instance_id == sa.bindparam("of"), endpoint.c.state != "draining")
+    .values(state="draining", since=sa.bindparam("now"))
+)
+_DRAIN_OTHERS = _DRAIN_ALL.where(endpoint.c.digest != sa.bindparam("keep"))
+_REMOVE_ENDPOINT = endpoint.delete().where(
+    endpoint.c.instance_id == sa.bindparam("of"), endpoint.c.digest == sa.bindparam("release")
+)
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> sa.Update:
+    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in columns}
+    return instance.update().where(instance.c.id == sa.bindparam("of")).values(**new)
+
+
 def find(db: sa.Connection, instance_id: str) -> Instance | None:
-    return rows.first(db, sa.select(instance).where(instance.c.id == instance_id), Instance)
+    return rows.first(db, _BY_ID, Instance, of=instance_id)
 
 
 def listed(db: sa.Connection, environment_id: str | None = None) -> list[Instance]:
     """In the order in which they were launched."""
-    query = sa.select(instance).order_by(instance.c.launched_at, instance.c.id)
-    return rows.every(
-        db, query if environment_id is None else query.where(instance.c.environment_id == environment_id), Instance
-    )
+    if environment_id is None:
+        return rows.every(db, _LISTED, Instance)
+    return rows.every(db, _OF_ENVIRONMENT, Instance, of=environment_id)
 
 
 def add(db: sa.Connection, new: Instance) -> None:
@@ -67,7 +96,8 @@ def add(db: sa.Connection, new: Instance) -> None:
 
 
 def update(db: sa.Connection, instance_id: str, **columns: object) -> None:
-    db.execute(instance.update().where(instance.c.id == instance_id).values(**columns))
+    new = {f"new_{name}": value for name, value in columns.items()}
+    db.execute(_update(tuple(columns)), {"of": instance_id, **new})
 
 
 def remove(db: sa.Connection, instance_id: str) -> None:
@@ -76,14 +106,9 @@ def remove(db: sa.Connection, instance_id: str) -> None:
 
 
 def endpoints(db: sa.Connection, environment_id: str | None = None) -> list[Endpoint]:
-    query = (
-        sa.select(endpoint)
-        .join(instance, instance.c.id == endpoint.c.instance_id)
-        .order_by(instance.c.launched_at, instance.c.id)
-    )
-    return rows.every(
-        db, query if environment_id is None else query.where(instance.c.environment_id == environment_id), Endpoint
-    )
+    if environment_id is None:
+        return rows.every(db, _ENDPOINTS, Endpoint)
+    return rows.every(db, _ENDPOINTS_OF_ENVIRONMENT, Endpoint, of=environment_id)
 
 
 def booted(db: sa.Connection) -> dict[str, str]:
@@ -95,20 +120,20 @@ def booted(db: sa.Connection) -> dict[str, str]:
 
 
 def endpoints_of(db: sa.Connection, instance_id: str) -> list[Endpoint]:
-    return rows.every(db, sa.select(endpoint).where(endpoint.c.instance_id == instance_id), Endpoint)
+    return rows.every(db, _ENDPOINTS_OF, Endpoint, of=instance_id)
 
 
 def put_endpoint(db: sa.Connection, new: Endpoint) -> None:
     remove_endpoint(db, new.instance_id, new.digest)
-    db.execute(endpoint.insert().values(**msgspec.structs.asdict(new)))
+    db.execute(_PUT, msgspec.structs.asdict(new))
 
 
 def drain(db: sa.Connection, now: int, instance_id: str, *, keep: str | None) -> None:
     """No new requests to any release of the instance but the one with the digest `keep`."""
-    query = endpoint.update().where(endpoint.c.instance_id == instance_id, endpoint.c.state != "draining")
-    if keep is not None:
-        query = query.where(endpoint.c.digest != keep)
-    db.execute(query.values(state="draining", since=now))
+    if keep is None:
+        db.execute(_DRAIN_ALL, {"of": instance_id, "now": now})
+    else:
+        db.execute(_DRAIN_OTHERS, {"of": instance_id, "now": now, "keep": keep})
 
 
 def set_health(db: sa.Connection, instance_id: str, health: str) -> None:
@@ -127,4 +152,4 @@ def pin(db: sa.Connection, chosen: Collection[str], pin: str | None) -> None:
 
 
 def remove_endpoint(db: sa.Connection, instance_id: str, digest: str) -> None:
-    db.execute(endpoint.delete().where(endpoint.c.instance_id == instance_id, endpoint.c.digest == digest))
+    db.execute(_REMOVE_ENDPOINT, {"of": instance_id, "release": digest})

@@ -8,6 +8,7 @@ write of the holder happens in `holding`, which is one transaction that first pr
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -26,6 +27,55 @@ if TYPE_CHECKING:
 Origin = Literal["user", "system"]
 Phase = Literal["forward", "return", "done"]
 Outcome = Literal["succeeded", "failed", "aborted"]
+
+
+# Built once: to build a statement and to find its compiled form takes longer than to execute it, and the lease, the
+# looks for work and the journal execute these all the time.
+
+
+def _mine(query: Any) -> Any:
+    """Only while the lease is held; see `_key`."""
+    return query.where(
+        operation.c.id == sa.bindparam("held"), operation.c.epoch == sa.bindparam("mine"), operation.c.phase != "done"
+    )
+
+
+_OLDEST = sa.select(sa.func.min(operation.c.id)).where(operation.c.phase != "done").group_by(operation.c.environment_id)
+_FREE = (
+    sa.select(operation.c.id)
+    .where(operation.c.id.in_(_OLDEST), operation.c.expires_at <= sa.bindparam("now"))
+    .order_by(operation.c.id)
+    .limit(1)
+)
+_TAKE = (
+    operation.update()
+    .where(operation.c.id == sa.bindparam("of"))
+    .values(
+        owner=sa.bindparam("by"),
+        epoch=sa.bindparam("number"),
+        expires_at=sa.bindparam("until"),
+        attempts=operation.c.attempts + 1,
+    )
+)
+_RENEW = _mine(operation.update()).values(expires_at=sa.bindparam("until")).returning(operation.c.abort)
+_LET_GO = _mine(operation.update()).values(expires_at=0)
+_IS_MINE = _mine(sa.select(operation.c.id))
+_BY_ID = sa.select(operation).where(operation.c.id == sa.bindparam("of"))
+_RECORD = journal.insert()
+_JOURNAL = (
+    sa.select(journal.c.key, journal.c.result)
+    .where(journal.c.operation_id == sa.bindparam("of"))
+    .order_by(journal.c.id)
+)
+
+
+@cache
+def _listing(by: tuple[str, ...], open_only: bool) -> sa.Select[Any]:
+    """Newest first, at most `most`. `by`: which of environment and request are given."""
+    columns = {"environment": operation.c.environment_id, "request": operation.c.request_id}
+    query = sa.select(operation).order_by(operation.c.id.desc()).limit(sa.bindparam("most", type_=sa.Integer))
+    query = query.where(*(columns[name] == sa.bindparam(name) for name in by))
+    return query.where(operation.c.phase != "done") if open_only else query
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -62,6 +112,10 @@ class Operation(msgspec.Struct, frozen=True):
         """Whether it can still be told to turn back."""
         heard = self.abort or self.committed
         return self.phase == "forward" and self.kind not in ("terminate", pairs.KIND) and not heard
+
+
+def _key(held: Operation) -> dict[str, int]:
+    return {"held": held.id, "mine": held.epoch}
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -124,38 +178,22 @@ def make_way(db: sa.Connection, environment_id: str) -> None:
 def claim(database: Database, owner: str, ttl_ms: int) -> Operation | None:
     """Take over the oldest open operation that nobody holds, one an environment; None when there is none."""
     now = database.now_ms()
-    oldest = (
-        sa.select(sa.func.min(operation.c.id)).where(operation.c.phase != "done").group_by(operation.c.environment_id)
-    )
-    free = (
-        sa.select(operation.c.id)
-        .where(operation.c.id.in_(oldest), operation.c.expires_at <= now)
-        .order_by(operation.c.id)
-    )
     with database.read() as db:
-        if db.execute(free.limit(1)).scalar() is None:
+        if db.execute(_FREE, {"now": now}).scalar() is None:
             return None
     with database.write() as db:
-        found = db.execute(free.limit(1)).scalar()
+        found = db.execute(_FREE, {"now": now}).scalar()
         if found is None:
             return None
-        db.execute(
-            operation.update()
-            .where(operation.c.id == found)
-            .values(
-                owner=owner, epoch=count_up(db, "epoch"), expires_at=now + ttl_ms, attempts=operation.c.attempts + 1
-            )
-        )
+        taken = {"of": found, "by": owner, "number": count_up(db, "epoch"), "until": now + ttl_ms}
+        db.execute(_TAKE, taken)
         return find(db, found)
 
 
 def renew(database: Database, held: Operation, ttl_ms: int) -> bool:
     """Keep the lease; answers whether an abort was asked for. Raises LeaseLost."""
     with database.write() as db:
-        query = (
-            _mine(operation.update(), held).values(expires_at=database.now_ms() + ttl_ms).returning(operation.c.abort)
-        )
-        abort = db.execute(query).scalar()
+        abort = db.execute(_RENEW, {"until": database.now_ms() + ttl_ms, **_key(held)}).scalar()
     if abort is None:
         raise LeaseLost(f"operation {held.id}")
     return bool(abort)
@@ -164,7 +202,7 @@ def renew(database: Database, held: Operation, ttl_ms: int) -> bool:
 def release_lease(database: Database, held: Operation) -> None:
     """Let the operation go, so that the next process need not wait for the lease to run out."""
     with database.write() as db:
-        db.execute(_mine(operation.update(), held).values(expires_at=0))
+        db.execute(_LET_GO, _key(held))
 
 
 def expire_leases_of(database: Database, owner: str) -> None:
@@ -179,7 +217,7 @@ def expire_leases_of(database: Database, owner: str) -> None:
 def holding(database: Database, held: Operation) -> Iterator[sa.Connection]:
     """One transaction of the holder of the lease. Raises LeaseLost before anything is written."""
     with database.write() as db:
-        if db.execute(_mine(sa.select(operation.c.id), held)).scalar() is None:
+        if db.execute(_IS_MINE, _key(held)).scalar() is None:
             raise LeaseLost(f"operation {held.id}")
         yield db
 
@@ -187,22 +225,18 @@ def holding(database: Database, held: Operation) -> Iterator[sa.Connection]:
 def record(db: sa.Connection, held: Operation, now: int, key: str, result: Any) -> None:
     """Append to the journal, in a transaction of `holding`. A key is written once."""
     text = msgspec.json.encode(result).decode()
-    db.execute(journal.insert().values(operation_id=held.id, key=key, epoch=held.epoch, at=now, result=text))
+    db.execute(_RECORD, {"operation_id": held.id, "key": key, "epoch": held.epoch, "at": now, "result": text})
 
 
 def journal_of(db: sa.Connection, operation_id: int) -> dict[str, Any]:
     """The journal: key → result, in the order in which it was written."""
-    query = (
-        sa.select(journal.c.key, journal.c.result).where(journal.c.operation_id == operation_id).order_by(journal.c.id)
-    )
-    return {key: msgspec.json.decode(result) for key, result in db.execute(query)}
+    return {key: msgspec.json.decode(result) for key, result in db.execute(_JOURNAL, {"of": operation_id})}
 
 
 def turn(db: sa.Connection, held: Operation, return_plan: str, outcome: Outcome, error: str | None) -> None:
     """From forward to return, in a transaction of `holding`: how it ended is decided here."""
-    db.execute(
-        _mine(operation.update(), held).values(phase="return", return_plan=return_plan, outcome=outcome, error=error)
-    )
+    new = {"phase": "return", "return_plan": return_plan, "outcome": outcome, "error": error}
+    db.execute(_mine(operation.update()).values(**new), _key(held))
 
 
 def finish(
@@ -218,14 +252,14 @@ def finish(
     False, and nothing is written, when it would close as succeeded but an abort was asked for in the meantime: an abort
     that was accepted is never lost.
     """
-    query = _mine(operation.update(), held).values(
+    query = _mine(operation.update()).values(
         phase="done", finished_at=now, outcome=outcome, expires_at=0, account=account
     )
     if error is not None:
         query = query.values(error=error)
     if outcome == "succeeded":
         query = query.where(operation.c.abort.is_(False))
-    return bool(db.execute(query).rowcount)
+    return bool(db.execute(query, _key(held)).rowcount)
 
 
 def ask_abort(db: sa.Connection, environment_id: str) -> bool:
@@ -244,8 +278,8 @@ def commit(db: sa.Connection, held: Operation) -> bool:
 
     False, and nothing is written, when an abort was asked for: of the two, whichever comes first excludes the other.
     """
-    query = _mine(operation.update(), held).where(operation.c.abort.is_(False))
-    return bool(db.execute(query.values(committed=True)).rowcount)
+    query = _mine(operation.update()).where(operation.c.abort.is_(False))
+    return bool(db.execute(query.values(committed=True), _key(held)).rowcount)
 
 
 def promote(db: sa.Connection, operation_id: int) -> bool:
@@ -260,7 +294,7 @@ def promote(db: sa.Connection, operation_id: int) -> bool:
 
 
 def find(db: sa.Connection, operation_id: int) -> Operation | None:
-    return rows.first(db, sa.select(operation).where(operation.c.id == operation_id), Operation)
+    return rows.first(db, _BY_ID, Operation, of=operation_id)
 
 
 def listed(
@@ -272,18 +306,9 @@ def listed(
     limit: int = 20,
 ) -> list[Operation]:
     """Newest first."""
-    query = sa.select(operation).order_by(operation.c.id.desc()).limit(limit)
-    if environment_id is not None:
-        query = query.where(operation.c.environment_id == environment_id)
-    if request_id is not None:
-        query = query.where(operation.c.request_id == request_id)
-    if open_only:
-        query = query.where(operation.c.phase != "done")
-    return rows.every(db, query, Operation)
-
-
-def _mine(query: Any, held: Operation) -> Any:
-    return query.where(operation.c.id == held.id, operation.c.epoch == held.epoch, operation.c.phase != "done")
+    given = {"environment": environment_id, "request": request_id}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    return rows.every(db, _listing(tuple(wanted), open_only), Operation, most=limit, **wanted)
 
 
 def supersede(db: sa.Connection, environment_id: str, now: int) -> None:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def first(db: sa.Connection, query: sa.Executable, kind: type[T]) -> T | None:
+def first(db: sa.Connection, query: sa.Executable, kind: type[T], **parameters: object) -> T | None:
     """The first row of the query as a `kind`, or None."""
-    result = db.execute(query)
+    result = db.execute(query, parameters or None)
     row = result.first()
     return None if row is None else _values(result, [row], kind)[0]
 
 
-def every(db: sa.Connection, query: sa.Executable, kind: type[T]) -> list[T]:
+def every(db: sa.Connection, query: sa.Executable, kind: type[T], **parameters: object) -> list[T]:
     """All rows of the query, each as a `kind`, in the query's order."""
-    result = db.execute(query)
+    result = db.execute(query, parameters or None)
     return _values(result, result.all(), kind)
 
 

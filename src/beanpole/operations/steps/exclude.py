@@ -22,14 +22,18 @@ async def exclude(work: Work) -> dict[str, Any]:
 
 
 def leave_rotation_of(work: Work, *, alone: bool = False) -> bool:
-    """No new requests to the instance. Not `alone`: False, and nothing is changed, when no other instance serves.
+    """No new requests to the instance. Not `alone`: False, and it stays in rotation, when no other instance serves.
 
-    A server that SSH does not reach may serve well: without anybody else it would be us who makes the outage.
+    A server that SSH does not reach may serve well: without anybody else it would be us who makes the outage. Then it
+    gets them for the release of this phase alone, if that one is among several: the others are not wanted.
     """
     with work.writing() as db:
         everyone = instances.endpoints(db, work.environment.id)
         others = any(each.state == "serving" and each.instance_id != work.instance for each in everyone)
         if not alone and not others:
+            mine = {each.digest for each in everyone if each.state == "serving" and each.instance_id == work.instance}
+            if work.brought is not None and work.brought.digest in mine:
+                instances.drain(db, work.now(), work.instance, keep=work.brought.digest)
             return False
         instances.drain(db, work.now(), work.instance, keep=None)
         instances.update(db, work.instance, release=None)

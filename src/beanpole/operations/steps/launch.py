@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
-from beanpole.fleet.local import free_address
-from beanpole.fleet.machine import memory_available
 from beanpole.operations import placing
 from beanpole.policies.placement import INSTANCE_MEMORY, NoPlace
 from beanpole.policies.plan import Launch
@@ -37,7 +34,7 @@ async def launch(work: Work) -> dict[str, Any]:
 
 
 def _refuse_crowd(work: Work) -> None:
-    available, needed = memory_available(), len(work.step.slots) * INSTANCE_MEMORY
+    available, needed = work.parts.fleet.memory_available(), len(work.step.slots) * INSTANCE_MEMORY
     if available is not None and available < needed and not _bound(work):
         raise work.failed(
             f"{len(work.step.slots)} more instances need at least {needed / 2**20:.0f} MB of memory and this machine "
@@ -59,8 +56,7 @@ def _bind(work: Work, on_servers: bool) -> str:
         if bound is not None:
             return str(bound["instance"])
         taken = {other.address for other in instances.listed(db)}
-        instance_id = "i-" + secrets.token_hex(9)[:17]
-        address = free_address(instance_id, taken)
+        instance_id, address = work.parts.fleet.newcomer(taken)
         host = _server(work, db) if on_servers else None
         new = Instance(instance_id, work.environment.id, "launching", address, None, work.now(), host=host)
         instances.add(db, new)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentUnreachable
+from beanpole.fleet.proxy import BalancerUnreachable
 from beanpole.operations.blame import StepFailed
 from beanpole.operations.brought import brought
 from beanpole.store import instances
@@ -21,7 +22,7 @@ STOP_TIMEOUT = 30.0
 
 async def drain(work: Work) -> dict[str, Any]:
     """Everything on the instance but the release of this phase."""
-    cut = await leave(work, keep=work.release.digest)
+    cut = await leave(work, keep=work.release.digest, heard=True)
     await stop_others(work, None)
     return {"cut": cut}
 
@@ -30,6 +31,8 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
     """A server that cannot be reached gets no more requests from here, and those that it has are not waited for."""
     try:
         return {"cut": await leave(work, keep=None)}
+    except BalancerUnreachable:
+        raise  # of the edge, which may still send requests there: they are waited for when it has heard
     except AgentUnreachable as silence:
         if work.parts.fleet.place(work.instance).shared_machine:
             raise
@@ -65,20 +68,26 @@ async def terminate(work: Work) -> dict[str, Any]:
     return {}
 
 
-async def leave(work: Work, *, keep: str | None) -> int:
+async def leave(work: Work, *, keep: str | None, heard: bool = False) -> int:
     """No new requests to releases other than `keep`; wait until they have none or the drain deadline is over.
 
-    Answers how many requests were still running at the deadline. They will be cut, and the user is told.
+    `heard`: the balancer knows since then of what has left rotation before, as an earlier step saw to it. Answers how
+    many requests were still running at the deadline. They will be cut, and the user is told.
     """
+    began = work.now()
     with work.writing() as db:
-        instances.drain(db, work.now(), work.instance, keep=keep)
+        instances.drain(db, began, work.instance, keep=keep)
     await work.parts.edge.apply(work.instance)
+    told = work.now()
     leaving = [endpoint for endpoint in work.endpoints() if endpoint.digest != keep]
     delay = drain_delay(work)
     cut = 0
     for endpoint in leaving:
+        # Requests went there until the balancer had heard of it, which may have taken its time: it was silent, or
+        # whoever wrote this down died before it could tell.
+        since = max(endpoint.since, work.balancer_silent_until) if heard and endpoint.since < began else told
         # Never longer than the delay itself, though somebody put the clock back.
-        left = min(endpoint.since / 1000 + delay - work.now() / 1000, delay)
+        left = min(since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
         cut += await work.parts.edge.idle(work.environment.id, endpoint, max(left, 0.0))
     if cut:

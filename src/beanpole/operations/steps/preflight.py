@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.agent_client import AgentError
 from beanpole.operations.steps.arrive import manifest_of
-from beanpole.operations.steps.turn import others_needed
+from beanpole.operations.steps.turn import REMEDY, may_pause
 from beanpole.platforms.procfile import WEB
 from beanpole.store import instances
 
 if TYPE_CHECKING:
     from beanpole.operations.work import Work
-    from beanpole.options.settings import Settings
 
 TIMEOUT = 20.0
 """Seconds for an instance to say how it is."""
@@ -84,21 +83,12 @@ def short_of_memory(facts: dict[str, Any], together: int) -> str | None:
     )
 
 
-def may_pause(fleet: int, settings: Settings) -> bool:
-    """Whether one of so many instances may be out of rotation for a while: others serve, or somebody agreed to it."""
-    return others_needed(fleet) > 0 or settings.boolean("beanpole:deployment", "AllowDowntime")
-
-
 def _consent(work: Work, narrow: str) -> None:
     """Where nobody else serves meanwhile, requests will fail, to which somebody has to agree beforehand."""
     with work.parts.database.read() as db:
         fleet = len(instances.listed(db, work.environment.id))
     if not may_pause(fleet, work.settings):
-        raise work.failed(
-            narrow,
-            "Free some memory, add a second instance, or agree that requests fail for a moment: `beanpole deploy "
-            "--allow-downtime`, or the option beanpole:deployment AllowDowntime.",
-        )
+        raise work.failed(narrow, REMEDY)
 
 
 def _mb(size: int) -> str:

@@ -16,7 +16,7 @@ from beanpole.control.promote import promote
 from beanpole.fleet.agent_client import AgentError, AgentUnreachable
 from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.rehearsal import findings
-from beanpole.operations.steps.preflight import may_pause
+from beanpole.operations.steps.turn import may_pause
 from beanpole.services.beanpole import history, shapes
 from beanpole.services.elasticbeanstalk.shapes import moment
 from beanpole.store import environments, instances, operations

@@ -1,0 +1,209 @@
+"""What is promised, looked at in every instant: at each commit, each order to an agent, each move of a request's way.
+
+A broken promise is a sentence with its second. What befell an instance is its excuse, and no other's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from beanpole.operations import closing
+from beanpole.policies import plan as plans
+from beanpole.policies.change import floor
+from beanpole.policies.plan import Fetch, Leave, Plan, Retire, Terminate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from beanpole.simulation.machine import Job, Machine, Web
+    from beanpole.simulation.world import World
+
+LAUNCHED = "Successfully launched environment: "
+
+SUCCESSES = (closing.SUCCEEDED, closing.TERMINATED)
+FAILURES = (closing.NOT_DEPLOYED, closing.NOT_CONFIGURED, closing.NOT_LAUNCHED, closing.NOT_TERMINATED)
+
+EARLY = 0.1
+"""Seconds by which a drain may be shorter: its delay begins when it is decided, not when the balancer has heard."""
+
+
+Sample = tuple[float, int, dict[str, int]]
+"""Since when so many instances answer requests, and how many of them with which release."""
+
+
+class Promises:
+    """`ended` is called with the request id of every operation whose closing sentence can be read."""
+
+    def __init__(self, world: World, ended: Callable[[str], None]) -> None:
+        self._world = world
+        self._ended = ended
+        self.broken: list[str] = []
+        self.closings: dict[str, list[str]] = {}
+        self.established: set[str] = set()
+        """Instances that have served, and are to go on serving."""
+        self.lowest = 10**9
+        self.samples: list[Sample] = []
+        self._leaving: set[str] = set()
+        self._told: set[str] = set()
+        self._leader: dict[str, int] = {}
+        self._event = 0
+        self._event_at = 0
+        self._phases: dict[int, str] = {}
+        self._plans: dict[int, Plan] = {}
+        self._out = 0
+        self._epochs: dict[int, int] = {}
+
+    def breaks(self, words: str) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            self.broken.append(f"{self._world.loop.time():8.3f} {words}")
+            self._world.note(f"BROKEN: {words}")
+
+    # Where requests go
+
+    def moved(self) -> None:
+        world = self._world
+        available = set()
+        releases: dict[str, int] = {}
+        for seat, web in world.edge.serving():
+            name = seat.endpoint.instance_id
+            available.add(name)
+            releases[seat.endpoint.digest] = releases.get(seat.endpoint.digest, 0) + 1
+            if not web.proven:
+                self.breaks(f"{name} gets requests for release {seat.endpoint.digest}, which has not passed its check")
+        self.established |= available - self._leaving
+        self.lowest = min(self.lowest, len(available))
+        if not self.samples or self.samples[-1][1:] != (len(available), releases):
+            self.samples.append((world.loop.time(), len(available), releases))
+        missing = [name for name in self.established - available if not self._is_excused(name)]
+        if len(missing) > self._out:
+            names = ", ".join(sorted(missing))
+            self.breaks(f"{names} should serve and does not; {self._out} may be out of rotation")
+
+    def _is_excused(self, name: str) -> bool:
+        machine = self._world.machines.get(name)
+        if name in self._world.excused or machine is None:
+            return name in self._world.excused
+        return any(web.ill for web in machine.webs.values())
+
+    def stopping(self, machine: Machine, web: Web) -> None:
+        if not web.proven or not web.works or machine.name in self._world.excused:
+            return
+        busy = self._world.edge.busy_until((machine.name, web.digest))
+        if busy is None:
+            self.breaks(f"{machine.name}: release {web.digest} is stopped while it gets requests")
+            return
+        left = self._world.edge.left.get((machine.name, web.digest), 0.0)
+        until = min(busy, left + self._world.scenario.drain) - EARLY
+        if self._world.loop.time() < until and not self._jumped():
+            self.breaks(f"{machine.name}: requests to release {web.digest} are cut before the drain deadline")
+
+    def _jumped(self) -> bool:
+        return any(fault.kind == "jump" for fault in self._world.scenario.faults)
+
+    # Orders
+
+    def ordered(self, machine: Machine, job: Job, arguments: dict[str, Any]) -> None:
+        if job.kind != "start" or "-forward-" not in job.key:
+            return
+        plan = self._plans.get(int(job.key[2:].partition(".")[0]))
+        slots = [slot for step in plan.steps if isinstance(step, Fetch) for slot in step.slots] if plan else []
+        for slot in slots:
+            other = self._world.machines.get(slot)
+            if other is None or slot in self._world.excused or not other.answers:
+                continue
+            if arguments["release"] not in other.fetched:
+                self.breaks(f"{machine.name} is switched before release {arguments['release']} is on {slot}")
+
+    def leader_ran(self, machine: Machine, key: str) -> None:
+        operation = key.partition("-")[0]
+        self._leader[operation] = self._leader.get(operation, 0) + 1
+        if self._leader[operation] > 1:
+            self.breaks(f"the leader-only commands of {operation} run a second time, on {machine.name}")
+
+    # What can be read
+
+    def committed(self) -> None:
+        ask = self._world.store.ask
+        rows = ask(
+            "SELECT id, phase, kind, plan, return_plan, release, abort FROM operation "
+            "WHERE phase <> 'done' OR id IN (SELECT value FROM json_each(?))",
+            "[" + ",".join(map(str, self._phases)) + "]",
+        )
+        for number, phase, kind, plan, back, release, _ in rows:
+            if self._phases.get(number) != phase:
+                self._changed(number, phase, kind, back if phase == "return" else plan, release)
+        for row in ask("SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id", self._event):
+            self._heard(*row)
+
+    def _changed(self, number: int, phase: str, kind: str, text: str | None, release: int | None) -> None:
+        self._world.note(f"operation {number} ({kind}): {phase}")
+        if phase == "done":
+            del self._phases[number]
+            self._leaving.clear()
+        else:
+            self._phases[number] = phase
+            plan = plans.decode(text or "")
+            self._plans[number] = plan
+            self._leaving |= {
+                slot for step in plan.steps if isinstance(step, Leave | Terminate | Retire) for slot in step.slots
+            }
+            self.established -= self._leaving
+        self._out = self._may_be_out()
+
+    def _may_be_out(self) -> int:
+        """How many instances may be out of rotation at once, by the policy's own arithmetic."""
+        scenario, count = self._world.scenario, len(self.established)
+        if not self._phases or not count:
+            return 0
+        narrow = scenario.memory - 2 * scenario.memory_used < 64 << 20
+        alone = any(version.port is not None for version in scenario.versions)
+        if not narrow and not alone:
+            return 0
+        halves = (count + 1) // 2
+        returning = "return" in self._phases.values()
+        batch = halves if scenario.policy == "AllAtOnce" or returning else min(scenario.batch, count)
+        turns = count - min(floor(count), count - 1) if narrow else 0
+        return max(batch, turns, halves if self._by_system() else 0)
+
+    def _by_system(self) -> bool:
+        """Bringing into line goes all at once, and so does a return that somebody asked for."""
+        return any(self._plans[number].policy in ("AllAtOnce", "Rollback") for number in self._phases)
+
+    def _heard(self, number: int, at: int, request: str | None, message: str, severity: str) -> None:
+        self._event = number
+        self._world.note(f"event {severity}: {message}")
+        if at <= self._event_at:
+            self.breaks(f"the time of event {number} is not after the one before")
+        self._event_at = at
+        closes = message in (*SUCCESSES, *FAILURES, closing.REVERTED) or message.startswith(LAUNCHED)
+        if not closes or request is None or (message == closing.REVERTED and request.startswith("system")):
+            return
+        self.closings.setdefault(request, []).append(message)
+        ((status,),) = self._world.store.ask("SELECT status FROM environment WHERE id = ?", self._world.environment)
+        still = self._world.store.ask("SELECT id FROM operation WHERE request_id = ? AND phase <> 'done'", request)
+        if still or status not in ("Ready", "Terminated", "Terminating"):
+            self.breaks(f"{message!r} can be read while the environment is {status}")
+        if status == "Ready":
+            self._compare(request, message)
+        self._ended(request)
+
+    def _compare(self, request: str, message: str) -> None:
+        """What the closing sentence says is so when it is said."""
+        succeeded = message not in (*FAILURES, closing.REVERTED)
+        goals = self._world.store.ask(
+            "SELECT digest, environment.desired FROM operation "
+            "JOIN environment ON environment.id = operation.environment_id "
+            "JOIN release ON release.environment_id = environment.id "
+            "AND number = CASE WHEN ? THEN operation.release ELSE operation.previous END WHERE request_id = ?",
+            succeeded,
+            request,
+        )
+        for digest, desired in goals:
+            for seat in self._world.edge.seats.values():
+                name = seat.endpoint.instance_id
+                if seat.serving and seat.endpoint.digest != digest and not self._is_excused(name):
+                    self.breaks(f"{name} gets requests for release {seat.endpoint.digest} when {message!r} is told")
+            there = [name for (name,) in self._world.store.ask("SELECT id FROM instance")]
+            if len([name for name in there if not self._is_excused(name)]) > desired:
+                self.breaks(f"there are {len(there)} instances instead of {desired} when {message!r} is told")

@@ -1,0 +1,66 @@
+"""Scenarios in which the simulator found a defect of ours; each is mended, and kept small."""
+
+from __future__ import annotations
+
+import msgspec
+
+from beanpole.simulation.run import History, run
+from beanpole.simulation.scenario import Command, Fault, Scenario
+from beanpole.simulation.version import Version
+
+NARROW = 80 << 20
+"""Bytes of memory that are not enough for two releases at once."""
+
+
+def well(scenario: Scenario, *outcomes: str) -> History:
+    history = run(scenario)
+    assert history.broken == [], history.text()
+    assert history.outcomes == list(outcomes), history.text()
+    return history
+
+
+def test_nobody_waits_for_the_turn_of_one_that_was_left_behind() -> None:
+    """Without memory for two releases instances take turns; one that fell silent in its turn never gave it back, and
+    the others waited until the operation's deadline, more than an hour."""
+    turns = Scenario(
+        instances=3, batch=3, memory=NARROW, commands=(Command("deploy", 1.0, 2),), faults=(Fault("off", 2.0, 0.0, 0),)
+    )
+    assert well(turns, "update: succeeded").seconds < 300
+
+
+def test_a_balancer_that_is_silent_for_a_moment_is_no_fault_of_an_instance() -> None:
+    """It was blamed on the instance whose step met it, which was left behind and out of rotation."""
+    for at in (1.6, 2.0, 2.4, 2.8, 3.2):
+        history = well(Scenario(faults=(Fault("edge", at, 1.0),)), "update: succeeded")
+        assert not any("out of rotation" in message for message in history.messages), history.text()
+
+
+def test_a_balancer_that_is_gone_ends_the_deployment_in_a_return() -> None:
+    """It did, and left both releases in rotation on the instance, with a sentence that all serve the old one."""
+    well(Scenario(instances=1, faults=(Fault("edge", 2.2, 100.0),)), "update: failed")
+
+
+def test_requests_are_waited_for_from_when_the_balancer_has_heard() -> None:
+    """The drain's deadline began when it was written down: a balancer that was silent had sent more until then."""
+    patient = Scenario(request=4.0, drain=2, planes=2, commands=(Command("deploy", 1.0, 2), Command("terminate", 5.3)))
+    for faults in ((Fault("edge", 3.6, 40.0),), (Fault("edge", 2.8, 10.0), Fault("freeze", 4.4, 16.0))):
+        history = run(msgspec.structs.replace(patient, faults=faults))
+        assert history.broken == [], history.text()
+
+
+def test_a_release_that_moved_is_followed_though_the_clock_was_put_back() -> None:
+    """A machine that was started anew serves at another port; the balancer was told when the clock had caught up."""
+    well(Scenario(faults=(Fault("jump", 8.0, 0.0, 0, -3600.0), Fault("off", 9.0, 5.0, 0))), "update: succeeded")
+
+
+def test_an_operation_that_a_user_aborts_is_returned_from_once() -> None:
+    history = well(
+        Scenario(versions=(Version(), Version(boot=3.0)), commands=(Command("deploy", 1.0, 2), Command("abort", 3.0))),
+        "update: aborted",
+    )
+    assert history.messages[-1] == "The environment was reverted to the previous configuration setting."
+
+
+def test_the_only_server_is_lost_between_two_releases() -> None:
+    """It stays in rotation, since nobody else serves; with the release that failed it did so for both of them."""
+    well(Scenario(instances=1, faults=(Fault("edge", 1.7, 3.0), Fault("off", 3.5))), "update: failed")
