@@ -187,18 +187,6 @@ def let_time_stand_still_in_events(patch: Patch) -> None:
     patch.setattr(events, "say", say)
 
 
-def hold_on_for_ever(patch: Patch) -> None:
-    """A lease that is never let go nor runs out: what a dead control plane began stays open."""
-    real = operations.claim
-
-    def claim(database: Any, owner: str, ttl: int) -> Any:
-        return real(database, owner, 10**10)
-
-    patch.setattr(operations, "claim", claim)
-    patch.setattr(operations, "expire_leases_of", lambda *_: None)
-    patch.setattr(operations, "release_lease", lambda *_: None)
-
-
 PLANTED: list[Callable[[Patch], None]] = [
     skip_the_drain,
     forget_a_journal_entry,
@@ -214,7 +202,6 @@ PLANTED: list[Callable[[Patch], None]] = [
     forget_the_boot_target,
     take_larger_batches_than_were_asked_for,
     let_time_stand_still_in_events,
-    hold_on_for_ever,
 ]
 
 
