@@ -44,6 +44,9 @@ class World:
             writing=self.database.write,
             now=self.database.now_ms,
             progress=lambda words: None,
+            operation=SimpleNamespace(id=1),
+            step=SimpleNamespace(slots=tuple(f"i-{each}" for each in range(self.environment.desired))),
+            settings=SimpleNamespace(boolean=lambda *_: True),
         )
 
     async def turns(self) -> int:
