@@ -112,8 +112,14 @@ def test_one_that_is_just_starting_has_not_shown_where_it_listens(database: Data
 
 
 def test_an_endpoint_that_was_set_since_the_agent_was_asked_stays(database: Database) -> None:
-    endpoint, told = endpoint_after(database, Agent(port=2), since=2**60)
+    database.clock = lambda: 1.0  # everything happens in one moment
+    endpoint, told = endpoint_after(database, Agent(port=2), since=1000)
     assert (endpoint.port, told) == (1, 0)
+
+
+def test_one_that_was_set_in_the_future_was_set_before_the_clock_was_put_back(database: Database) -> None:
+    endpoint, told = endpoint_after(database, Agent(port=2), since=2**60)
+    assert (endpoint.port, told) == (2, 1)
 
 
 def test_a_move_is_seen_although_the_process_was_not_up_at_the_first_look(database: Database) -> None:
