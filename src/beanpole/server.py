@@ -63,8 +63,14 @@ def run(options: Options, ready: Callable[[str], None]) -> None:
     except (EnvoyMissing, HomeUnusable) as problem:
         raise StartFailed(str(problem)) from problem
     try:
-        with _bound(options.api) as listening, asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(options, listening, envoy, ready))
+        # The database is closed last, when no thread is in a transaction any more. What such a one wrote would stay in a
+        # file beside the database, and whoever copies the database alone would miss it.
+        with (
+            _bound(options.api) as listening,
+            _opened(home) as database,
+            asyncio.Runner(loop_factory=_new_loop) as runner,
+        ):
+            runner.run(_serve(options, database, listening, envoy, ready))
     finally:
         home.state.unlink(missing_ok=True)
         home.clear()
@@ -86,40 +92,38 @@ def end_everything(home: Home) -> list[str]:
         (home.root / "lock").unlink(missing_ok=True)
 
 
-async def _serve(options: Options, listening: socket.socket, envoy: Path, ready: Callable[[str], None]) -> None:
+async def _serve(
+    options: Options, database: Database, listening: socket.socket, envoy: Path, ready: Callable[[str], None]
+) -> None:
     home = options.home
     address = f"http://{options.api[0]}:{listening.getsockname()[1]}"
     listen = Listen(*options.balancer, options.domain)
-    with _opened(home) as database:
-        made = assemble(home, database, options.region, address, listen, envoy)
-        await _start_balancer(made)
-        server = _Server(
-            uvicorn.Config(
-                made.gateway,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=CALLS_LIMIT,
-                **UVICORN_OPTIONS,
-            )
+    made = assemble(home, database, options.region, address, listen, envoy)
+    await _start_balancer(made)
+    server = _Server(
+        uvicorn.Config(
+            made.gateway,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=CALLS_LIMIT,
+            **UVICORN_OPTIONS,
         )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, server.stop)
-        background = [asyncio.create_task(steadily(name, loop), name=name) for name, loop in made.background.items()]
-        leftovers = asyncio.create_task(made.machine.clear_leftovers(), name="leftovers")
-        home.keep(home.state, _state(options, address))
-        try:
-            serving = asyncio.create_task(server.serve(sockets=[listening]))
-            ready(address)
-            await serving
-        finally:
-            for task in (*background, leftovers):
-                task.cancel()
-            await asyncio.gather(*background, leftovers, return_exceptions=True)
-            await made.servers.close()
-            # A thread that is still in a transaction keeps a connection open, and what it wrote stays in a file beside
-            # the database: whoever copies the database alone would miss it.
-            await asyncio.get_running_loop().shutdown_default_executor()
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    background = [asyncio.create_task(steadily(name, loop), name=name) for name, loop in made.background.items()]
+    leftovers = asyncio.create_task(made.machine.clear_leftovers(), name="leftovers")
+    home.keep(home.state, _state(options, address))
+    try:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        ready(address)
+        await serving
+    finally:
+        for task in (*background, leftovers):
+            task.cancel()
+        await asyncio.gather(*background, leftovers, return_exceptions=True)
+        await made.servers.close()
 
 
 async def _start_balancer(made: Assembly) -> None:
