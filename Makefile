@@ -48,11 +48,14 @@ test: $(VENV_READY) $(EB_READY)
 	@echo 'test: with real parts'
 	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
-test-long: $(VENV_READY)
-	@.venv/bin/python -m pytest -q -m 'long and not hosts' -n $(WORKERS) --dist loadgroup $(ARGS)
+test-long: $(VENV_READY) $(EB_READY)
+	@echo 'test-long: pure, with more examples'
+	@HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(if $(filter tests%,$(ARGS)),,$(PURE)) $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@echo 'test-long: with real parts'
+	@.venv/bin/python -m pytest -q -m 'long and not hosts and not simulation' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
 test-simulation: $(VENV_READY)
-	@.venv/bin/python -m pytest -q -m long tests/simulation -n 2 $(ARGS)
+	@.venv/bin/python -m pytest -q -m 'long and simulation' tests/simulation -n 2 $(ARGS)
 
 test-hosts: $(VENV_READY)
 	@tests/testbed/hosts check || { echo 'make: test-hosts cannot run here, for the reasons above' >&2; exit 1; }

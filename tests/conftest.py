@@ -1,6 +1,9 @@
-"""For all tests: what a machine is busy with says nothing about the code."""
+"""For all tests: HYPOTHESIS_PROFILE=thorough draws more examples. None has a deadline: machines may be busy."""
+
+import os
 
 from hypothesis import settings
 
-settings.register_profile("beanpole", deadline=None)
-settings.load_profile("beanpole")
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -63,8 +63,8 @@ def run(options: Options, ready: Callable[[str], None]) -> None:
     except (EnvoyMissing, HomeUnusable) as problem:
         raise StartFailed(str(problem)) from problem
     try:
-        # The database is closed last, when no thread is in a transaction any more. What such a one wrote would stay in a
-        # file beside the database, and whoever copies the database alone would miss it.
+        # The database is closed last, when no thread is in a transaction any more: what such a one wrote would stay in
+        # a file beside the database, and whoever copies the database alone would miss it.
         with (
             _bound(options.api) as listening,
             _opened(home) as database,

@@ -72,7 +72,7 @@ OPERATIONS = [
 ]
 
 several = settings(
-    max_examples=10,
+    max_examples=settings.default.max_examples // 10,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -116,7 +116,7 @@ def test_results_arrive_as_they_were_returned(model: ServiceModel, name: str, da
 def test_the_dialect_of_ec2_too(name: str) -> None:
     operation = load_model("ec2").operation_model(name)
 
-    @settings(several, max_examples=5)
+    @settings(several, max_examples=settings.default.max_examples // 20)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         # EC2 has no empty lists on the wire.

@@ -101,6 +101,7 @@ def test_a_server_joins_and_another_one_leaves_and_nothing_is_lost() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_second_instance_on_each_server_gets_its_part_through_both_rows_and_testers_find_it() -> None:
     async def run() -> None:
         async with small_fleet(2) as fleet:
@@ -159,6 +160,7 @@ def test_a_second_instance_on_each_server_gets_its_part_through_both_rows_and_te
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_proxy_that_dies_costs_no_get_and_comes_back() -> None:
     async def run() -> None:
         async with small_fleet() as fleet:

@@ -37,6 +37,7 @@ async def swapped(fleet: SmallFleet, one: str, other: str) -> None:
         operations.finish(db, held, fleet.database.now_ms(), "succeeded")
 
 
+@pytest.mark.long
 def test_no_request_by_either_name_is_lost() -> None:
     """`a` and `b` share no server, `c` shares one with each, and `d` has both of `a` and `b` beside it."""
 

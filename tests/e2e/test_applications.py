@@ -35,6 +35,7 @@ def test_a_flask_application_without_a_procfile(site: Site) -> None:
     assert told[-2:] == ["New application version was deployed to running EC2 instances.", UPDATED]
 
 
+@pytest.mark.long
 def test_a_fastapi_application_with_uvicorn_in_a_procfile(site: Site) -> None:
     created = site.create(app("fastapi", "1"), settings=SETTINGS)
     assert created["Outcome"] == "succeeded", created

@@ -32,6 +32,7 @@ container_commands:
 """
 
 
+@pytest.mark.long
 def test_a_version_that_turns_bad_is_left_again_and_never_returned_to(site: Site) -> None:
     site.create(app("probe", "v1"), instances=2, settings=BRISK)
     deployed = site.deploy("bad", app("turns-bad", "bad"), settings=TURNS_BAD)

@@ -25,6 +25,7 @@ def serves(site: Site, version: str) -> None:
     assert site.environment()["Status"] == "Ready"
 
 
+@pytest.mark.long
 def test_a_health_check_that_would_fail_is_not_taken_and_nobody_leaves_the_rotation(site: Site) -> None:
     site.create(app("probe", "v1"), instances=2, settings=(*BRISK, (DEPLOYMENT, "StartTimeout", "3")))
     site.deploy("v2", app("probe", "v2"))

@@ -152,6 +152,7 @@ def test_a_version_that_does_not_start_never_gets_a_request(shop: Site) -> None:
     assert names(shop) == {NEW: OLD}
 
 
+@pytest.mark.long
 def test_what_cannot_be_begun(shop: Site) -> None:
     for words, status, said in (
         ((), 2, "Which version is not said."),

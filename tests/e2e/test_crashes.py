@@ -1,7 +1,7 @@
 """kill -9 of the control plane at every journal entry of a deployment and of its return: always one release everywhere.
 
-The number of entries is counted in a run without a crash; then each one gets its turn, right after it is committed (the
-long tests: right before, and all of the return). The turns are dealt to shards, so that they run beside each other.
+The number of entries is counted in a run without a crash; then each one gets its turn, right after it is committed and
+right before. The turns are dealt to shards, so that they run beside each other; most of these are long tests.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def survives(
 
 
 @MOMENTS
-@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("shard", [0, *(pytest.param(each, marks=pytest.mark.long) for each in range(1, SHARDS))])
 def test_a_rolling_deployment_survives_the_death_of_its_control_plane_at_every_entry(
     site: Site, moment: str, shard: int
 ) -> None:

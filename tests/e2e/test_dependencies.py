@@ -53,6 +53,7 @@ def packages(site: Site, version: str) -> dict[str, str]:
     return dict(answer["packages"])
 
 
+@pytest.mark.long
 def test_packages_are_installed_when_the_requirements_changed_and_only_then(site: Site) -> None:
     one = {"requirements.txt": "blinker==1.9.0\n"}
     created = site.create(files("v1", **one), instances=2, settings=(*BRISK, *PATIENT_START))

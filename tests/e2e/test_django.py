@@ -89,6 +89,7 @@ def test_a_migration_runs_once_before_any_instance_is_switched(site: Site, shop:
     assert shop.lines("runs") == ["migrate v1", "migrate v2"]
 
 
+@pytest.mark.long
 def test_a_migration_goes_on_when_the_control_plane_stops_or_dies_and_is_not_repeated(site: Site, shop: Shop) -> None:
     before = site.serving()
     shop.hold()

@@ -22,6 +22,7 @@ def updated(site: Site, ran: Command, environment: str = "shop-dev") -> list[str
     return messages
 
 
+@pytest.mark.long
 def test_deploying_a_git_folder(site: Site, tmp_path: Path) -> None:
     folder = EbFolder(site, tmp_path / "shop", app("probe", "v1"))
     folder.git("init", "--quiet", "--initial-branch", "main")
@@ -66,6 +67,7 @@ def test_deploying_a_git_folder(site: Site, tmp_path: Path) -> None:
     assert described(site)["VersionLabel"] == first
 
 
+@pytest.mark.long
 def test_versions_without_deploying_them(site: Site, tmp_path: Path) -> None:
     site.create(app("probe", "v1"))
     folder = EbFolder(site, tmp_path / "shop", app("probe", "v2"))

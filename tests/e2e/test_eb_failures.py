@@ -48,6 +48,7 @@ def test_a_broken_version_and_the_good_one_right_after(site: Site, folder: EbFol
     assert site.serving() == {"v2"}
 
 
+@pytest.mark.long
 def test_abort_from_another_terminal(site: Site, folder: EbFolder) -> None:
     assert "no environments currently being updated" in folder.eb("abort", expected=4).text
     folder.write(SLOW)

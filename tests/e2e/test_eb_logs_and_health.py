@@ -16,6 +16,7 @@ INSTANCE = re.compile(r"^ *(i-[0-9a-f]{17}) +(\S+) ", re.MULTILINE)
 """A row of the health screen, or of a list: an instance and the next word."""
 
 
+@pytest.mark.long
 def test_health_from_the_launch_on_and_events(site: Site, tmp_path: Path) -> None:
     procfile = f"web: sh -c 'until [ -e {tmp_path}/go ]; do sleep 0.1; done; python server.py'\n"
     folder = EbFolder(site, tmp_path / "shop", app("probe", "v1", Procfile=procfile))

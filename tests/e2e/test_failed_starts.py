@@ -118,6 +118,7 @@ def test_a_database_that_is_none_is_left_as_it_is(idle: Site) -> None:
     idle.home.database.unlink()
 
 
+@pytest.mark.long
 def test_a_second_control_plane_disturbs_neither_the_first_nor_its_applications(site: Site) -> None:
     site.create(app("probe", "v1"), settings=BRISK)
     assert site.process is not None

@@ -62,6 +62,7 @@ def files(version: str) -> dict[str, str]:
     return {"Procfile": "web: python -m http.server 8000\n", "version": text, "version.json": text}
 
 
+@pytest.mark.long
 def test_several_instances_have_the_same_port_and_lose_no_request(site: Site) -> None:
     created = site.create(files("v1"), instances=2, settings=(*BRISK, *ONE_BY_ONE))
     assert created["Outcome"] == "succeeded", created

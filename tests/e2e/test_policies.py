@@ -142,6 +142,7 @@ def test_a_split_is_exact_testers_choose_and_a_promotion_ends_it(shop: Site) -> 
         shop.client("beanpole").promote_environment(EnvironmentName="shop-dev")
 
 
+@pytest.mark.long
 def test_a_canary_that_fails_requests_is_found_out_and_removed(shop: Site) -> None:
     broken = app("probe", "v2")
     assert ANSWERS in broken["server.py"]

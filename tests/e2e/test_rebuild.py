@@ -71,6 +71,7 @@ def test_a_control_plane_that_dies_in_the_middle_of_a_rebuild(shop: Site, entry:
     assert (len(after), set(after) & set(before)) == (2, set())
 
 
+@pytest.mark.long
 def test_eb_restores_what_was_terminated(shop: Site, tmp_path: Path) -> None:
     folder = EbFolder(shop, tmp_path / "shop", app("probe", "v1"))
     folder.link()

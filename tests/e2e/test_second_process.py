@@ -50,6 +50,7 @@ def marks(site: Site) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_never_two_workers_at_once_in_deploys_returns_and_aborts(site: Site, marks: Path) -> None:
     settings = (*BRISK, *ONE_BY_ONE, *properties(WORKER_LOCK=site.root / "worker-{instance}", MARKS=marks))
     created = site.create(files("v1"), instances=2, settings=settings)

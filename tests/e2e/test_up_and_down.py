@@ -22,6 +22,7 @@ def test_a_stopped_control_plane_leaves_applications_serving_and_the_next_one_ad
     assert len(kept) >= 4, "agents and Envoy should be the same processes as before"
 
 
+@pytest.mark.long
 def test_after_the_end_of_everything_nothing_runs_and_the_next_start_brings_it_back(site: Site) -> None:
     site.create(app("probe", "v1"), instances=2)
     site.deploy("v2", app("probe", "v2"))

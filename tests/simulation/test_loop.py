@@ -73,6 +73,7 @@ def test_what_never_comes_is_told() -> None:
         VirtualLoop().run(asyncio.Event().wait())
 
 
+@pytest.mark.long
 def test_one_seed_gives_one_history_whatever_the_hashes_of_strings_are() -> None:
     program = "from beanpole.simulation.run import run\nfrom beanpole.simulation.scenario import drawn\n"
     program += "for seed in (3, 7, 11): print(run(drawn(seed)).text())"

@@ -205,7 +205,14 @@ PLANTED: list[Callable[[Patch], None]] = [
 ]
 
 
-@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+SOUGHT_LONG = (run_leader_only_commands_again, take_larger_batches_than_were_asked_for, ignore_the_lease)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [pytest.param(each, marks=[pytest.mark.long] if each in SOUGHT_LONG else []) for each in PLANTED],
+    ids=lambda plant: plant.__name__,
+)
 def test_a_planted_fault_is_found(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
     monkeypatch.setattr("beanpole.simulation.run.PATIENCE", 300.0)
     plant(monkeypatch)

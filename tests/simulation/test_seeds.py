@@ -11,7 +11,7 @@ from beanpole.simulation.run import run
 from beanpole.simulation.scenario import drawn
 
 TOGETHER = 50
-SOME, MANY = 300, 7200  # the latter are 10,000 operations of users and some more
+SOME, MANY = 100, 7000  # the latter are 10,000 operations of users and some more
 
 
 def broken(begin: int) -> list[str]:
@@ -26,6 +26,7 @@ def test_promises_hold_in_some_scenarios(begin: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.simulation
 @pytest.mark.parametrize("begin", range(SOME, MANY, TOGETHER))
 def test_promises_hold_in_ten_thousand_deployments(begin: int) -> None:
     assert "\n\n".join(broken(begin)) == ""
