@@ -110,6 +110,7 @@ UNKNOWN = [
             ("logs", "nope"),
             ("abort", "nope"),
             ("terminate", "nope", "--force"),
+            ("swap", "shop-dev", "-n", "nope"),
         ]
     ),
     (("events", "nope"), 0, ""),
@@ -124,17 +125,6 @@ def test_what_is_refused_at_once(site: Site, folder: EbFolder) -> None:
         ran = folder.eb(*words, expected=status)
         assert said in ran.text, words
         assert "Traceback" not in ran.text
-    not_built = {
-        ("swap", "shop-dev", "-n", "nope"): "SwapEnvironmentCNAMEs",
-        ("tags", "-a", "team=pets"): "UpdateTagsForResource",
-        ("config", "save", "shop-dev", "--cfg", "mine"): "CreateConfigurationTemplate",
-    }
-    for words, operation in not_built.items():
-        ran = folder.eb(*words, expected=4)
-        assert f"ERROR: ServiceError - Beanpole does not have the operation {operation} yet." in ran.text
-    clone = folder.eb("clone", "shop-dev", "-n", "shop-two", expected=4)
-    assert "Cloning an environment is not built yet." in clone.text
-
     (folder.path / "Procfile").unlink()
     nothing = folder.eb("deploy", expected=4)
     assert "The source bundle cannot be deployed: The bundle has nothing to start" in nothing.text

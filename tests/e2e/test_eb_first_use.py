@@ -97,7 +97,7 @@ def test_environments_side_by_side(site: Site, tmp_path: Path) -> None:
     unknown = other.eb("create", "shop-four", "--version", "nope", expected=4)
     assert "No Application Version named 'nope' found." in unknown.text
     saved = folder.eb("create", "shop-four", "--cfg", "mine", expected=4)
-    assert "ERROR: InvalidParameterValueError - Saved configurations are not built yet" in saved.text
+    assert "ERROR: InvalidParameterValueError - No Configuration Template named 'mine" in saved.text
 
     assert folder.eb("list").text.splitlines() == ["* shop-dev", "shop-prod", "shop-sample"]
     folder.eb("use", "shop-prod")
