@@ -13,10 +13,12 @@ from beanpole_site import Site, app, wait_for
 from botocore.exceptions import BotoCoreError
 from stories import BRISK, DEPLOYMENT, ONE_BY_ONE
 from test_configuration_updates import LAUNCH, change, instances, rolling
-from test_crashes import MOMENTS, SHARDS, entries, turns
+from test_crashes import SHARDS, entries, turns
 from test_restart import DONE, pids, restart
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
+
+MOMENTS = pytest.mark.parametrize("moment", ["after", pytest.param("before", marks=pytest.mark.deep)])
 
 BAD = 'container_commands:\n  01_only_the_first:\n    command: mkdir "$MARKS/{label}"\n'
 PATIENT = ((DEPLOYMENT, "StartTimeout", "60"),)

@@ -1,4 +1,4 @@
-"""Random scenarios by their seeds: some in every run, ten thousand deployments in `make test-simulation`.
+"""Random scenarios by their seeds: some in every run, ten thousand deployments in `make test-deep`.
 
 A failure prints the scenario, the timeline and what was broken; `python -m beanpole.simulation SEED` repeats it.
 """
@@ -26,7 +26,7 @@ def test_promises_hold_in_some_scenarios(begin: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.simulation
+@pytest.mark.deep
 @pytest.mark.parametrize("begin", range(SOME, MANY, TOGETHER))
 def test_promises_hold_in_ten_thousand_deployments(begin: int) -> None:
     assert "\n\n".join(broken(begin)) == ""
