@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from beanpole.operations.work import Parts
     from beanpole.store.operations import Operation
 
-POLL = 1.0
+POLL = 2.0
 """Seconds between looks for operations that another process submitted, or whose holder died."""
 
 ATTEMPTS = 5
