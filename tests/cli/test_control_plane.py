@@ -121,6 +121,7 @@ def test_a_home_below_a_file_cannot_be_made(tmp_path: Path) -> None:
         Home(tmp_path / "file" / "home").make()
 
 
+@pytest.mark.long
 def test_the_next_start_is_where_the_last_one_was(home: Home, beanpole: Beanpole) -> None:
     first = beanpole("up", "--detach", "--api-port", "0", "--port", "8097", "--json")
     assert first.returncode == 0, first.stderr
