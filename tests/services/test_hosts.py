@@ -367,8 +367,8 @@ def launched(site: ApiSite) -> list[Instance]:
     def newcomer(taken: set[str]) -> tuple[str, str]:
         return f"i-{len(taken)}", f"127.0.0.{len(taken) + 2}"
 
-    fleet, edge = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
-    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, edge=edge, board=Board())
+    fleet, balancers = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
+    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, balancers=balancers, board=Board())
     for slot in step.slots:
         asyncio.run(launch(Work(parts, operation, environment, "forward", step, slot, "", release)))
     with control.database.read() as db:

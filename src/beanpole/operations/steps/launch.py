@@ -28,7 +28,7 @@ async def launch(work: Work) -> dict[str, Any]:
     with work.writing() as db:
         instances.update(db, instance_id, state="running")
     # The environment's address is known from now on, even if all that it says is that nothing serves yet.
-    await work.parts.edge.apply(instance_id)
+    await work.parts.balancers.apply(instance_id)
     work.say(f"Added instance [{instance_id}] to your environment.")
     return {"instance": instance_id}
 

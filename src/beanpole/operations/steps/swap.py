@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 async def swap(work: Work) -> dict[str, Any]:
     """On the way back the names change places once more, if they had; a balancer that is in trouble hears it later."""
-    edge = work.parts.edge
+    balancers = work.parts.balancers
     if work.phase == "forward":
-        await edge.apply_everywhere()
+        await balancers.apply_everywhere()
     names = await asyncio.to_thread(_exchange, work)
     try:
-        await edge.apply_everywhere()
+        await balancers.apply_everywhere()
     except TROUBLE as problem:
         if work.phase == "forward":
             raise
         work.say(f"{str(problem).rstrip('.')}. It is told where the names lead as soon as it can be.", "WARN")
     if names:
-        work.say(f"'{edge.cname(names['mine'])}' now points to '{work.environment.name}'.")
+        work.say(f"'{balancers.cname(names['mine'])}' now points to '{work.environment.name}'.")
     return names
 
 
