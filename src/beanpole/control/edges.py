@@ -83,7 +83,7 @@ class EdgeMoves:
             cut = 0
             for place, words in where.items():
                 try:
-                    cut += await self._control.balancers.end(place, END_LIMIT)
+                    cut += await self._control.balancers.edges.end(place, END_LIMIT)
                 except TROUBLE as problem:
                     if not force:
                         raise errors.invalid(f"The edge on {words} does not end: {problem}.") from problem
@@ -151,7 +151,7 @@ class EdgeMoves:
         if not was_there:
             with contextlib.suppress(*TROUBLE, TimeoutError):
                 async with asyncio.timeout(UNDO_LIMIT):
-                    await balancers.end(host_id, 0.0)
+                    await balancers.edges.end(host_id, 0.0)
         with self._control.database.write() as db:
             edges.put(db, before)
         with contextlib.suppress(*TROUBLE):
@@ -159,7 +159,7 @@ class EdgeMoves:
 
     async def _refuse_busy(self, place: str | None, where: str) -> None:
         try:
-            recent = await self._control.balancers.recent(place)
+            recent = await self._control.balancers.edges.recent(place)
         except TROUBLE as problem:
             raise errors.invalid(
                 f"The edge on {where} cannot be asked whether it is in use: {problem}. Say force to end it all the "

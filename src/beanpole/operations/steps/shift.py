@@ -14,7 +14,7 @@ import msgspec
 
 from beanpole.balancer.pool import Pin
 from beanpole.balancer.shares import weights
-from beanpole.fleet.balancers import SETTLED
+from beanpole.fleet.proxy import SETTLED
 from beanpole.operations.slots import instance_of
 from beanpole.operations.steps.leave import drain_delay
 from beanpole.policies.plan import Shift
