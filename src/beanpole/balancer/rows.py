@@ -130,7 +130,7 @@ def _in_front(site: Site, servers: Mapping[str, Server]) -> Pool:
     endpoints = (*(seat.endpoint for seat in here), *there)
     proxies = bool(there or (site.hosts and not here))
     # Proxies of servers ask the file servers there; one row must not ask both.
-    files = () if proxies else _files(here)
+    files = () if proxies else _files((seat, seat.endpoint) for seat in here)
     return Pool(site.id, site.names, _within(endpoints), health, proxies=proxies, files=files, pin=site.pin)
 
 
@@ -171,13 +171,14 @@ def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
 
 def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:
     seats = _released(site.on(host))
+    turns = [(seat, _in_turn(seat, seats)) for seat in seats]
     return Pool(
         site.id,
         (*site.names, *more),
-        tuple(_in_turn(seat, seats) for seat in seats),
+        tuple(endpoint for _, endpoint in turns),
         _shared(seats),
         readiness=_readiness(site, host),
-        files=_files(seats),
+        files=_files(turns),
         pin=replace(site, seats=site.on(host)).pin,
     )
 
@@ -188,10 +189,11 @@ def _readiness(site: Site, host: str) -> Literal["ready", "waiting", "leaving"]:
     return "waiting" if any(seat.state == "serving" for seat in site.on(host)) else "leaving"
 
 
-def _files(seats: tuple[Seat, ...]) -> tuple[Files, ...]:
+def _files(turns: Iterable[tuple[Seat, Endpoint]]) -> tuple[Files, ...]:
+    """The file servers of seats, each in the state of its seat's endpoint."""
     return tuple(
-        replace(seat.files, endpoint=replace(seat.files.endpoint, state=seat.state, weight=seat.weight))
-        for seat in seats
+        replace(seat.files, endpoint=replace(seat.files.endpoint, state=endpoint.state, weight=seat.weight))
+        for seat, endpoint in turns
         if seat.files is not None
     )
 
