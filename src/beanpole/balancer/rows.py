@@ -19,10 +19,14 @@ MIXED = Health(path=None, interval=1.0, timeout=2.0, unhealthy=2, healthy=1)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the proxy of a server takes requests. `address`: an IP address; None while nobody can tell it."""
+    """Where the proxy of a server takes requests. `address`: an IP address; None while nobody can tell it.
+
+    `catch_all`: the environment there that gets the requests which name none. Balancers of others know other names.
+    """
 
     address: str | None
     port: int
+    catch_all: str | None = None
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -112,7 +116,10 @@ def rows(sites: Iterable[Site], servers: Mapping[str, Server]) -> Rows:
     sites = tuple(part for site in sites for part in (site, site.canary) if part is not None)
     return Rows(
         edge=tuple(_in_front(site, servers) for site in sites),
-        servers={host: _on_server(host, [site for site in sites if host in site.hosts]) for host in servers},
+        servers={
+            host: _on_server(host, [site for site in sites if host in site.hosts], server.catch_all)
+            for host, server in servers.items()
+        },
     )
 
 
@@ -156,15 +163,14 @@ def _within(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     )
 
 
-def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
-    """An environment that has the server for itself gets every request there: balancers of others know other names."""
+def _on_server(host: str, sites: list[Site], catch_all: str | None) -> tuple[Pool, ...]:
     environments = [site for site in sites if not site.id.endswith(CANARY_SUFFIX)]
     here = {name for site in environments for name in site.names}
 
     def more(site: Site) -> tuple[str, ...]:
         if site not in environments:
             return ()
-        return ("*",) if len(environments) == 1 else tuple(name for name in site.also if name not in here)
+        return ("*",) if site.id == catch_all else tuple(name for name in site.also if name not in here)
 
     return tuple(_behind(site, host, more(site)) for site in sites)
 

@@ -336,7 +336,10 @@ class Balancers:
             covered = self._asked
             scene = await asyncio.to_thread(scene_of, self._database, self._here, set(self._proxies))
             await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
-            servers = {host.id: _as_server(host, self._addresses) for host in scene.hosts.values()}
+            servers = {
+                host.id: _as_server(host, self._addresses, scene.catch_alls.get(host.id))
+                for host in scene.hosts.values()
+            }
             self._proxies = {
                 host.id: self._proxy(host, servers[host.id].address or "") for host in scene.hosts.values()
             }
@@ -379,8 +382,8 @@ def _active(view: dict[str, Any], pool: str, name: str) -> int:
     return int(view.get(pool, {}).get(name, {}).get("active", 0))
 
 
-def _as_server(host: Host, addresses: Addresses) -> Server:
-    return Server(addresses.of(name_of(host)), host.app_port)
+def _as_server(host: Host, addresses: Addresses, catch_all: str | None = None) -> Server:
+    return Server(addresses.of(name_of(host)), host.app_port, catch_all)
 
 
 def _names(listed: Iterable[Host]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.proxy import TROUBLE
 from beanpole.policies.plan import Swap
-from beanpole.store import environments
+from beanpole.store import environments, hosts
 from beanpole.store.operations import journal_of, record
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def _exchange(work: Work) -> dict[str, Any]:
             name = other.name if other is not None else step.other
             raise work.failed(f"environment {name} is being terminated", "Swap with another one.")
         environments.exchange_names(db, one, other)
+        hosts.exchange_catch_alls(db, one.id, other.id)
         for each in (one, other):
             environments.update(db, each.id, terminate_at=None)
         names = {"mine": other.cname_prefix, "other": one.cname_prefix}
