@@ -161,7 +161,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         "health": collector.run,
         "expiry": Expiry(control).run,
         "retention": retention.run,
-        "upkeep": Upkeep(database, servers, setup, place, retention.needed).run,
+        "upkeep": Upkeep(database, servers, setup, place, balancers, retention.needed).run,
     }
     return Assembly(gateway, balancer, balancers, machine, servers, background)
 

@@ -58,6 +58,7 @@ class Balancers:
         self._telling = Telling()
         self.edges = Edges(lambda host: edge if host is None else edge_on(host), store, self._renew, self._telling)
         self._proxies: dict[str, Proxy] = {}
+        self._attended: set[str] = set()
         self._addresses = Addresses()
         self._counts = Counts()
         self._scene = Scene(0, {}, {}, {}, fronts_of(database, here))
@@ -138,6 +139,14 @@ class Balancers:
                 await self._edge.apply()
             finally:
                 await self._telling.done(map(besides, self.edges.beside), LOOK_LIMIT)
+
+    async def attend(self, host_id: str) -> None:
+        """That server's proxy is told from now on, though nothing of ours may live there any more: what it was told
+        before this control plane was started it goes on serving, until somebody says otherwise."""
+        if host_id not in self._attended:
+            self._attended.add(host_id)
+            await self._read()
+        self._tell_servers()
 
     async def settle(self, seconds: float) -> None:
         """What everybody was to be told up to now they have been told, so many seconds at most. Whoever is known to be
@@ -334,7 +343,7 @@ class Balancers:
             if self._read_up_to >= mine:
                 return
             covered = self._asked
-            scene = await asyncio.to_thread(scene_of, self._database, self._here, set(self._proxies))
+            scene = await asyncio.to_thread(scene_of, self._database, self._here, self._attended | set(self._proxies))
             await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
             servers = {
                 host.id: _as_server(host, self._addresses, scene.catch_alls.get(host.id))
