@@ -79,7 +79,7 @@ class Assembly:
 
     gateway: Gateway
     balancer: DetachedAgent
-    edge: Balancers
+    balancers: Balancers
     machine: ThisMachine
     servers: Servers
     background: dict[str, Callable[[], Coroutine[None, None, None]]]
@@ -104,15 +104,15 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     servers = Servers(database, me.store)
     setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
     posts = Posts(servers, setup)
-    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, posts.on, posts.edge_on)
+    balancers = Balancers(database, Post.here(balancer, envoy), me.store, listen, posts.on, posts.edge_on)
     place = ServerPlace(database, servers, blobs, setup)
     fleet = Fleet(database, machine, place)
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
     registry = catalogue.load()
     board = Board()
-    collector = Collector(database, fleet, edge)
-    parts = Parts(database, blobs, fleet, edge, layers, registry, board)
+    collector = Collector(database, fleet, balancers)
+    parts = Parts(database, blobs, fleet, balancers, layers, registry, board)
     engine = Engine(parts, f"{me.store}/{home.root}", collector.wake)
 
     def wake() -> None:
@@ -129,7 +129,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         registry=registry,
         platforms=Platforms(pythons),
         identity=me,
-        edge=edge,
+        balancers=balancers,
         layers=layers,
         wake=wake,
     )
@@ -156,14 +156,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     retention = Retention(control, objects)
     background = {
         "engine": engine.run,
-        "keeping": Keeping(database, fleet, edge).run,
+        "keeping": Keeping(database, fleet, balancers).run,
         "watch": Watch(control, fleet).run,
         "health": collector.run,
         "expiry": Expiry(control).run,
         "retention": retention.run,
-        "upkeep": Upkeep(database, servers, setup, place, retention.needed).run,
+        "upkeep": Upkeep(database, servers, setup, place, balancers, retention.needed).run,
     }
-    return Assembly(gateway, balancer, edge, machine, servers, background)
+    return Assembly(gateway, balancer, balancers, machine, servers, background)
 
 
 def _audit(database: Database, call: Call, outcome: str) -> None:

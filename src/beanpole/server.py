@@ -129,7 +129,7 @@ async def _serve(
 async def _start_balancer(made: Assembly) -> None:
     was_running = await made.balancer.running() is not None
     try:
-        await made.edge.start()
+        await made.balancers.start()
     except (AgentWillNotStart, BalancerRefused) as problem:
         if not was_running:
             await made.balancer.leave()

@@ -467,3 +467,27 @@ async def _equals(value: Any, wanted: object) -> bool:
 
 async def _differs(value: Any, from_: object) -> bool:
     return bool(await value != from_)
+
+
+def test_a_server_whose_last_instance_went_unheard_serves_nothing_after_a_restart() -> None:
+    async def run() -> None:
+        async with small_fleet(1) as fleet:
+            (server,) = fleet.servers.values()
+            instance = fleet.instance(fleet.environment(), server.id)
+            app = await fleet.serve(instance, "1")
+            server.cut = True
+            with fleet.database.write() as db:
+                instances.remove(db, instance)
+            await fleet.balancers.apply()
+            fleet.balancers = fleet.control_plane()
+            await fleet.balancers.start()
+            server.cut = False
+            await fleet.balancers.keep_alive()
+            assert await fleet.get(port=server.port) == (200, "1"), "nobody has said otherwise"
+
+            await fleet.balancers.attend(server.id)
+            await fleet.balancers.settle(PATIENCE)
+            assert (await fleet.get(port=server.port))[0] == 404
+            await app.stop()
+
+    asyncio.run(run())

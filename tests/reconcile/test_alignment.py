@@ -81,7 +81,7 @@ class World:
     def watch(self, fleet: Any = None) -> Watch:
         """By default every agent says that the release is there and its process runs."""
         control: Any = SimpleNamespace(
-            database=self.database, registry=catalogue.load(), edge=self.edge, wake=lambda: None
+            database=self.database, registry=catalogue.load(), balancers=self.edge, wake=lambda: None
         )
         return Watch(control, fleet or Agents(**{"i-1": state(), "i-2": state()}))
 

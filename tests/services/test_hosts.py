@@ -350,8 +350,8 @@ def test_more_instances_than_hosts_are_refused_before_anything_is_changed(site: 
     assert site.client().describe_environments()["Environments"][0]["Status"] == "Ready"
 
 
-def launched(site: ApiSite) -> list[Instance]:
-    """Carries out the Launch step of the operation that is open, slot by slot."""
+def launched(site: ApiSite, told: list[str] | None = None) -> list[Instance]:
+    """Carries out the Launch step of the operation that is open, slot by slot, and writes down what it says."""
     control = site.control
     operation = operations.claim(control.database, "test", 60_000)
     assert operation is not None
@@ -367,10 +367,14 @@ def launched(site: ApiSite) -> list[Instance]:
     def newcomer(taken: set[str]) -> tuple[str, str]:
         return f"i-{len(taken)}", f"127.0.0.{len(taken) + 2}"
 
-    fleet, edge = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
-    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, edge=edge, board=Board())
+    fleet, balancers = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
+    balancers.cname = control.balancers.cname
+    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, balancers=balancers, board=Board())
     for slot in step.slots:
-        asyncio.run(launch(Work(parts, operation, environment, "forward", step, slot, "", release)))
+        work = Work(parts, operation, environment, "forward", step, slot, "", release)
+        asyncio.run(launch(work))
+        if told is not None:
+            told += [message for message, _ in work.events]
     with control.database.read() as db:
         return instances.listed(db, environment.id)
 
@@ -381,6 +385,24 @@ def test_each_instance_gets_a_server_of_its_own(site: ApiSite, api: Any) -> None
     create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
     on = {each.host for each in launched(site)}
     assert on == {each["HostId"] for each in listed(api) if each["Labels"]}
+
+
+def test_the_second_environment_of_a_server_is_told_who_gets_what_names_none(site: ApiSite, api: Any) -> None:
+    added(api, new(1))
+    create(site, "shop-dev")
+    launched(site)
+    site.end_operations()
+    (host,) = listed(api)
+    with site.control.database.write() as db:
+        (first,) = environments.listed(db)
+        hosts.set_catch_all(db, host["HostId"], first.id)
+    create(site, "shop-new")
+    told: list[str] = []
+    launched(site, told)
+    assert told[1:] == [
+        "Host web1 is shared with the environment shop-dev, which gets all requests there that name no environment; "
+        "shop-new gets those for shop-new.localhost."
+    ]
 
 
 def test_a_server_that_was_let_go_meanwhile_fails_the_step(site: ApiSite, api: Any) -> None:

@@ -143,7 +143,7 @@ def send_requests_to_what_is_not_proven(patch: Patch) -> None:
                         self.instance, arguments["release"], "127.0.0.1", found.port, "serving", self.now(), "{}"
                     ),
                 )
-            await self.parts.edge.apply(self.instance)
+            await self.parts.balancers.apply(self.instance)
         return await told
 
     asked = work.Work.job

@@ -65,7 +65,7 @@ class Control:
     registry: Registry
     platforms: Platforms
     identity: Identity
-    edge: Balancers
+    balancers: Balancers
     layers: Layers
     wake: Callable[[], None]
     """Tell the engine that there is something to do; may be called from any thread."""

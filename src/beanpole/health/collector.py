@@ -42,13 +42,13 @@ class Collector:
         self,
         database: Database,
         fleet: Fleet,
-        edge: Balancers,
+        balancers: Balancers,
         *,
         clock: Callable[[], float] = time.time,
         period: float = PERIOD,
     ) -> None:
         self._database = database
-        self._agents = Agents(fleet, edge)
+        self._agents = Agents(fleet, balancers)
         self._clock = clock
         self._period = period
         self._census = Census()

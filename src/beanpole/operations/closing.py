@@ -93,7 +93,7 @@ class Closing:
             if held.kind == pairs.KIND:
                 self._swapped(db, held, environment, say)
             elif held.kind == "create":
-                say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
+                say(f"Application available at {self._parts.balancers.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
             elif held.kind == "restart":
                 say("Restarted application server on all ec2 instances.")
@@ -128,7 +128,7 @@ class Closing:
         other = pairs.let_go(db, self._parts.database.now_ms(), held)
         if other is None:
             raise LookupError(f"operation {held.id} swaps with an unknown environment")
-        points = f"'{self._parts.edge.cname(other.cname_prefix or '')}' now points to '{other.name}'."
+        points = f"'{self._parts.balancers.cname(other.cname_prefix or '')}' now points to '{other.name}'."
         # Whoever follows the request sees the environment in which it began alone, and would miss what is in between.
         subject = Subject(other.application, other.id, other.name, other.version_label)
         events.say(db, self._parts.database.now_ms(), subject, points)

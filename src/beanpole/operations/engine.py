@@ -181,7 +181,7 @@ class Engine:
             if key in operations.journal_of(db, held.id):
                 return
         try:
-            counts = await self._parts.edge.totals(held.environment_id)
+            counts = await self._parts.balancers.totals(held.environment_id)
         except (AgentError, AgentWillNotStart):
             return  # not counted, which is what the user is told
         with holding(self._parts.database, held) as db:

@@ -232,7 +232,7 @@ class Phase:
         elif not leave_rotation_of(work, alone=not isinstance(failure, StepUnknown)):
             stands = "It goes on getting requests, because no other instance serves."
         try:
-            await self._parts.edge.apply()
+            await self._parts.balancers.apply()
         except (AgentError, AgentWillNotStart) as problem:
             log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
         words = f"{failure.blame.line()} {stands}"

@@ -42,7 +42,7 @@ class Parts:
     database: Database
     blobs: Blobs
     fleet: Fleet
-    edge: Balancers
+    balancers: Balancers
     layers: Layers
     registry: Registry
     board: Board

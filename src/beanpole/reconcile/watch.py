@@ -101,7 +101,7 @@ class Watch:
         while True:
             await asyncio.sleep(PERIOD)
             try:
-                view = await self._control.edge.view()
+                view = await self._control.balancers.view()
             except (AgentError, AgentWillNotStart):
                 continue  # without the balancer nothing can be said of anybody's health
             await self.look(view)
@@ -112,7 +112,7 @@ class Watch:
         told = await self._hear(scenes)
         if await asyncio.to_thread(self._conclude, scenes, told):
             try:
-                await self._control.edge.apply()
+                await self._control.balancers.apply()
             except (AgentError, AgentWillNotStart) as problem:
                 # What it still knows gets no requests, since it is unhealthy; the next change brings it up to date.
                 log.warning("the balancer was not told", problem=str(problem))

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from beanpole.balancer.pool import Health
-from beanpole.fleet.balancers import LOOK, SETTLED
 from beanpole.fleet.edges import Listen
-from beanpole.fleet.proxy import BalancerUnreachable
+from beanpole.fleet.proxy import LOOK, SETTLED, BalancerUnreachable
 from beanpole.simulation.store import refuse_dead
 from beanpole.store import instances
 from beanpole.store.facts import count_up

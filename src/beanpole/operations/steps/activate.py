@@ -59,9 +59,9 @@ async def activate(work: Work) -> dict[str, Any]:
     endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")), weight)
     with work.writing() as db:
         instances.put_endpoint(db, endpoint)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     work.progress("waiting for the balancer to find it healthy")
-    if not await work.parts.edge.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
+    if not await work.parts.balancers.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
         unhealthy = work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
@@ -72,7 +72,7 @@ async def activate(work: Work) -> dict[str, Any]:
         work.say(f"{unhealthy.blame.line()} The deployment goes on, as its settings say.", "WARN")
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     return {"address": started["address"], "port": started["port"], "seconds": started.get("seconds")}
 
 
@@ -136,7 +136,7 @@ async def register(work: Work) -> dict[str, Any]:
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     return {}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 async def exclude(work: Work) -> dict[str, Any]:
     """Only the database and the edge change: what happens on the instance is unknown, and it is asked nothing."""
     out = leave_rotation_of(work)
-    await work.parts.edge.apply()
+    await work.parts.balancers.apply()
     stands = "is out of rotation" if out else "goes on getting requests, because no other instance serves,"
     work.say(
         f"[Instance: {work.instance}] It cannot be reached and {stands} until it can be brought into line.", "WARN"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.operations import placing
 from beanpole.policies.placement import INSTANCE_MEMORY, NoPlace
 from beanpole.policies.plan import Launch
-from beanpole.store import instances
+from beanpole.store import environments, hosts, instances
 from beanpole.store.instances import Instance
 from beanpole.store.operations import journal_of, record
 
@@ -28,9 +28,29 @@ async def launch(work: Work) -> dict[str, Any]:
     with work.writing() as db:
         instances.update(db, instance_id, state="running")
     # The environment's address is known from now on, even if all that it says is that nothing serves yet.
-    await work.parts.edge.apply(instance_id)
+    await work.parts.balancers.apply(instance_id)
     work.say(f"Added instance [{instance_id}] to your environment.")
+    _tell_neighbour(work, instance_id)
     return {"instance": instance_id}
+
+
+def _tell_neighbour(work: Work, instance_id: str) -> None:
+    """On a server that another environment had first, this one is found by its name alone."""
+    with work.parts.database.read() as db:
+        here = [each for each in instances.listed(db, work.environment.id) if each.host is not None]
+        host_id = next((each.host for each in here if each.id == instance_id), None)
+        first = hosts.catch_alls(db).get(host_id or "")
+        if host_id is None or first is None or [each.host for each in here].count(host_id) > 1:
+            return
+        host, other = hosts.find(db, host_id), environments.find(db, first)
+        prefix = work.environment.cname_prefix
+    if host is None or other is None or other.id == work.environment.id:
+        return
+    mine = f"gets those for {work.parts.balancers.cname(prefix)}" if prefix else "gets none"
+    work.say(
+        f"Host {host.name} is shared with the environment {other.name}, which gets all requests there that name no "
+        f"environment; {work.environment.name} {mine}."
+    )
 
 
 def _refuse_crowd(work: Work) -> None:

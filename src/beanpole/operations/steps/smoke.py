@@ -49,7 +49,7 @@ async def smoke(work: Work) -> dict[str, Any]:
     if not name:
         work.say("No name leads to the environment through the balancer, so it was not asked for its endpoints there.")
         return {"passed": 0}
-    listen = work.parts.edge.listen
+    listen = work.parts.balancers.listen
     address = _EVERYWHERE.get(listen.address, listen.address)
     failures: list[Finding] = []
     for number, test in enumerate(tests):
@@ -73,7 +73,7 @@ async def smoke(work: Work) -> dict[str, Any]:
 def host(work: Work) -> str:
     """As users' requests bear it; '' for an environment without a name."""
     prefix = work.environment.cname_prefix
-    return work.parts.edge.cname(prefix) if prefix else ""
+    return work.parts.balancers.cname(prefix) if prefix else ""
 
 
 def limit(tests: Sequence[SmokeTest]) -> float:

@@ -125,7 +125,7 @@ def _note(work: Work, evidence: Evidence, minute: int) -> None:
 async def _count(work: Work, chosen: set[str], evidence: Evidence) -> None:
     """Add what ended since the last look. A balancer that does not tell now tells it the next time."""
     try:
-        counted = await work.parts.edge.requests(evidence.until)
+        counted = await work.parts.balancers.requests(evidence.until)
     except (AgentError, AgentWillNotStart):
         return
     arms = {_name(each): each.instance_id in chosen for each in _serving(work)}
@@ -145,7 +145,7 @@ async def _refuse_unwell(work: Work, chosen: set[str], evidence: Evidence) -> No
     if forgives(work.settings):
         return
     try:
-        view = (await work.parts.edge.view()).get(work.environment.id, {})
+        view = (await work.parts.balancers.view()).get(work.environment.id, {})
     except (AgentError, AgentWillNotStart):
         return
     now = asyncio.get_running_loop().time()

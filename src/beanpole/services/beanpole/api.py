@@ -91,7 +91,7 @@ class Beanpole:
             "Region": identity.region,
             "Account": identity.account,
             "ApiUrl": self._here.api,
-            "BalancerUrl": self._control.edge.fronts[0].url,
+            "BalancerUrl": self._control.balancers.fronts[0].url,
             "Environments": len(live),
             "Instances": len(fleet),
         }
@@ -187,7 +187,7 @@ class Beanpole:
         with self._control.database.read() as db:
             environment = self._named(db, call)
             endpoints = instances.endpoints(db, environment.id)
-        counted = self._wait(self._control.edge.requests(self._control.database.now_ms() // 1000 - 60))
+        counted = self._wait(self._control.balancers.requests(self._control.database.now_ms() // 1000 - 60))
         totals = counted["totals"].get(environment.id, {})
         recent: dict[str, list[int]] = {}
         for pools in counted["seconds"].values():
