@@ -236,7 +236,7 @@ class Phase:
         except (AgentError, AgentWillNotStart) as problem:
             log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
         words = f"{failure.blame.line()} {stands}"
-        result = {"behind": msgspec.to_builtins(failure.blame)}
+        result = {"behind": msgspec.to_builtins(failure.blame), "unknown": isinstance(failure, StepUnknown)}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
 
     async def _write(
