@@ -45,17 +45,33 @@ class Fleet:
     def __init__(self) -> None:
         self.jobs: list[tuple[str, str, str]] = []
         self.launched: list[str] = []
+        self.cancelled: list[tuple[str, str]] = []
+        """Jobs that their caller ended."""
         self.memory: int | None = None
         self.on_job: Callable[[str, str], Any] = lambda instance, kind: None
 
     async def state(self, _instance: str) -> dict[str, Any]:
         return {"processes": [{"release": digest, "name": "web"} for digest in (OLD, NEW)]}
 
-    async def job(self, instance: str, _key: str, kind: str, arguments: dict[str, Any], **_: Any) -> dict[str, Any]:
+    async def job(
+        self,
+        instance: str,
+        _key: str,
+        kind: str,
+        arguments: dict[str, Any],
+        *,
+        goes_on: Callable[[], bool] = lambda: False,
+        **_: Any,
+    ) -> dict[str, Any]:
         self.jobs.append((instance, kind, arguments.get("release", "")))
         answer = self.on_job(instance, kind)
-        if asyncio.iscoroutine(answer):
-            await answer
+        try:
+            if asyncio.iscoroutine(answer):
+                await answer
+        except asyncio.CancelledError:
+            if not goes_on():
+                self.cancelled.append((instance, kind))
+            raise
         return {"address": f"127.0.1.{self.launched.index(instance) + 1}", "port": 1} if kind == "start" else {}
 
     def newcomer(self, taken: set[str]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from engine_site import FLEET, LIMIT, EngineSite, drain
 
+from beanpole.operations import engine, lease
 from beanpole.store.database import Database
 
 NOT_DEPLOYED = ("ERROR", "Failed to deploy application.")
@@ -77,6 +78,60 @@ def test_what_is_submitted_after_such_a_moment_is_carried_out(tmp_path: Path) ->
         return number
 
     assert site.operation(asyncio.run(run())).outcome == "succeeded"
+
+
+class Full(Database):
+    """A database into which nothing can be written as often as `refuses` says."""
+
+    refuses = 0
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        if self.refuses:
+            self.refuses -= 1
+            raise sa.exc.OperationalError("INSERT", {}, OSError("database or disk is full"))
+        with super().write() as db:
+            yield db
+
+
+@pytest.mark.parametrize("refuses", [1, 3])
+def test_an_operation_that_could_not_be_written_down_is_taken_up_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: int
+) -> None:
+    """Nobody waits for the lease to run out, and what agents are doing goes on."""
+    monkeypatch.setattr(engine, "TTL", 600.0)
+    monkeypatch.setattr(lease, "RENEW", 600.0)  # so that the heartbeat is not the one that meets it
+    database = Full.at(tmp_path / "beanpole.db")
+    assert isinstance(database, Full)
+    site = EngineSite(database)
+    for instance in FLEET:
+        site.serve(instance, "digest-2")
+    number = site.submit(drain())
+    seen: list[str] = []
+
+    async def run() -> None:
+        both = asyncio.Event()
+
+        async def stop(instance: str) -> None:
+            seen.append(instance)
+            if len(seen) == 2:
+                both.set()
+            await both.wait()
+            if len(seen) == 2 and instance == "i-1":
+                database.refuses = refuses
+            elif len(seen) == 2:
+                await asyncio.Event().wait()  # as long as it is waited for
+
+        site.fleet.on_job = lambda instance, kind: stop(instance)
+        async with site.engine() as ended, asyncio.timeout(LIMIT):
+            while site.operation(number).phase != "done":
+                await ended.wait()
+                ended.clear()
+
+    asyncio.run(run())
+    done = site.operation(number)
+    assert (done.outcome, done.attempts) == ("succeeded", 2)
+    assert site.fleet.cancelled == []
 
 
 @pytest.mark.parametrize(("attempts", "works"), [(49, True), (50, False)])

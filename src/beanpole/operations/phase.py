@@ -61,6 +61,8 @@ class Phase:
         self._unfinished: set[str] = set()
         self._silent: set[str] = set()
         self._refused: dict[str, StepFailed] = {}
+        self.left = asyncio.Event()
+        """Set when the work ends here without an outcome: what agents are doing is not to be cancelled."""
         with parts.database.read() as db:
             environment = environments.find(db, held.environment_id)
             if environment is None:
@@ -92,7 +94,7 @@ class Phase:
             try:
                 async with asyncio.TaskGroup() as group:
                     for slot in todo:
-                        group.create_task(self._slot(step, slot))
+                        group.create_task(self._or_leave(step, slot))
             except BaseExceptionGroup as failures:
                 raise _worst(failures) from failures
             if self._refused:
@@ -120,12 +122,21 @@ class Phase:
         names = self._names(of)
         return begin_events(step, names, self._held, self._plan, new_version=self._new_version)
 
+    async def _or_leave(self, step: AnyStep, slot: str) -> None:
+        """Before its siblings are cancelled they know whether the work on them goes on elsewhere."""
+        try:
+            await self._slot(step, slot)
+        except (LeaseLost, OperationalError):
+            self.left.set()
+            raise
+
     async def _slot(self, step: AnyStep, slot: str) -> None:
         board, held = self._parts.board, self._held
         if self._left_behind(slot):
             return
         bound, alone = instance_of(self._journal, slot), self._alone(slot)
-        work = Work(self._parts, held, self._environment, self._name, step, slot, bound, self._brought, alone)
+        where = (step, slot, bound, self._brought, alone)
+        work = Work(self._parts, held, self._environment, self._name, *where, left=self.left)
         board.put(held.id, step.key, slot, Progress("running"))
         try:
             result = await self._handled(work)
@@ -236,7 +247,7 @@ class Phase:
         except (AgentError, AgentWillNotStart) as problem:
             log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
         words = f"{failure.blame.line()} {stands}"
-        result = {"behind": msgspec.to_builtins(failure.blame)}
+        result = {"behind": msgspec.to_builtins(failure.blame), "unknown": isinstance(failure, StepUnknown)}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
 
     async def _write(

@@ -6,6 +6,7 @@ changes to the database are upserts, and what it returns is journaled in one tra
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,6 +76,8 @@ class Work:
     """Preflight found no room for two releases at once on the instance."""
     balancer_silent_until: int = 0
     """Milliseconds since 1970; what it was to be told before then it had not heard."""
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when nobody here does the work any more, and the next claim takes it up: agents go on with it."""
     events: list[tuple[str, Severity]] = field(default_factory=list)
 
     @property
@@ -126,6 +129,7 @@ class Work:
                 timeout=timeout,
                 repeat=repeat,
                 on_progress=lambda words, done, total: self.progress(words, done, total),
+                goes_on=self.left.is_set,
             )
         except JobFailed as failure:
             raise StepFailed(self.blame_job(failure)) from failure
