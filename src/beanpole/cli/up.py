@@ -117,6 +117,7 @@ def _here(
 ) -> None:
     from beanpole import server
     from beanpole.cli.log import readable
+    from beanpole.store.tenure import Superseded
 
     readable(sys.stderr)
     options = server.Options(
@@ -139,7 +140,7 @@ def _here(
 
     try:
         server.run(options, ready)
-    except (server.StartFailed, server.Superseded) as failed:
+    except (server.StartFailed, Superseded) as failed:
         raise CommandFailed.of(str(failed)) from failed
     terminal.say("The control plane has stopped; applications keep serving.")
 

@@ -104,4 +104,6 @@ def address(text: str) -> sa.URL:
 
 def shown(url: sa.URL) -> str:
     """The address without its password, as it can be said, and be given again."""
-    return url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    # Not URL.set, to which None means that nothing changes.
+    bare = sa.URL.create("postgresql", url.username, None, url.host, url.port, url.database, url.query)
+    return bare.render_as_string()

@@ -1,6 +1,6 @@
 """A PostgreSQL server for tests: a cluster of its own in a temporary folder, on a free port of 127.0.0.1.
 
-`python tests/cluster.py` says why there can be none here, if so.
+`python tests/e2e/cluster.py` says why there can be none here, if so.
 """
 
 from __future__ import annotations
