@@ -87,7 +87,7 @@ def _begin(home: Home, database: Database, tenure: Tenure, region: str) -> None:
     remembered = _remembered(home)
     if remembered is None and home.database.exists():
         raise DatabaseUnusable(
-            f"the home {home.root} has its store in {home.database.name}, and the database {database.name} is named "
+            f"the home {home.root} has its store in {home.database}, and the database {database.name} is named "
             "besides. Start it without that, or choose a new home with --home."
         )
     tenure.take()

@@ -142,3 +142,12 @@ def test_capital_letters_are_not_small_ones(database: Database) -> None:
 def test_an_id_that_nothing_has_is_no_error_however_large(database: Database) -> None:
     with database.read() as db:
         assert operations.find(db, 10**18 - 1) is None
+
+
+def test_a_text_may_hold_what_applications_write_to_their_logs(database: Database) -> None:
+    text = "zero \0 bell \a 'quote' %s ☕ \\"
+    with database.write() as db:
+        facts.put(db, "said", text)
+    with database.read() as db:
+        found = facts.find(db, "said") or ""
+    assert found.replace("\N{REPLACEMENT CHARACTER}", "\0") == text

@@ -7,6 +7,7 @@ statement that waits for the lock, before its wait is over.) Readers have one sn
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,6 +19,9 @@ DRIVER = "postgresql+psycopg"
 
 LOCK = int.from_bytes(b"beanpole", "big")
 """The advisory lock of who writes. The next number is that of the control plane; see tenure.py."""
+
+CONNECTIONS = 30
+"""At once, five of them for as long as the process lives. Who waits for the lock has one, and must not keep readers out."""
 
 CONNECT_TIMEOUT = 5
 """Seconds for a connection to be made."""
@@ -40,6 +44,7 @@ def options(patience: float) -> dict[str, Any]:
     return {
         "connect_args": arguments | {"tcp_user_timeout": STATEMENT_TIMEOUT * 1000},
         "pool_pre_ping": True,
+        "max_overflow": CONNECTIONS - 5,
         "pool_timeout": patience,
         "use_native_hstore": False,  # not asked for in every start
     }
@@ -68,7 +73,20 @@ def is_of_the_moment(problem: sa.exc.SQLAlchemyError) -> bool:
 
 def _configure(connection: Any, settings: Mapping[str, str]) -> None:
     connection.autocommit = True  # the driver begins no transaction of its own; _begin does
+    connection.adapters.register_dumper(str, _texts())
     connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
+
+
+@cache
+def _texts() -> type[Any]:
+    """How texts are sent. What applications write to their logs may hold NUL, which PostgreSQL has no place for."""
+    from psycopg.types.string import StrDumperUnknown
+
+    class Texts(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+    return Texts
 
 
 def _begin(connection: sa.Connection) -> None:
