@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from beanpole.aws.call import AccessKey, Service
 from beanpole.aws.gateway import Gateway
@@ -113,7 +114,8 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     board = Board()
     collector = Collector(database, fleet, balancers)
     parts = Parts(database, blobs, fleet, balancers, layers, registry, board)
-    engine = Engine(parts, f"{me.store}/{home.root}", collector.wake)
+    # Whoever has the store has it alone, so leases of this name are nobody's when a control plane starts.
+    engine = Engine(parts, me.store, collector.wake)
 
     def wake() -> None:
         loop.call_soon_threadsafe(engine.wake)
@@ -135,7 +137,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     )
     objects.create_bucket(control.bucket)
     logs = Logs(control, fleet, loop)
-    here = ControlPlane(str(home.root), api)
+    here = ControlPlane(str(home.root), database.name, api)
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
     hosts = Hosts(control, servers, setup, Removal())
     adopting = AdoptCalls(Adoptions(control, servers, setup), Ejections(control, servers), loop)
@@ -152,6 +154,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         keys=key_of,
         audit=lambda call, outcome: _audit(database, call, outcome),
         on_error=_log_error,
+        of_the_moment=(OperationalError,),
     )
     retention = Retention(control, objects)
     background = {
@@ -185,4 +188,7 @@ def _audit(database: Database, call: Call, outcome: str) -> None:
 
 def _log_error(request_id: str, call: Call | None, problem: Exception) -> None:
     operation = call.operation if call is not None else None
+    if isinstance(problem, OperationalError):
+        log.warning("a call needs the database", request=request_id, operation=operation, problem=str(problem.orig))
+        return
     log.error("a call failed for a fault of ours", request=request_id, operation=operation, exc_info=problem)

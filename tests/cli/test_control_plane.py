@@ -161,3 +161,20 @@ def test_in_the_foreground_until_interrupted(home: Home) -> None:
 def test_homes_of_other_tests_are_not_ours() -> None:
     with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as folder:
         assert leftovers(Path(folder)) == []
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_password_is_not_taken_from_the_command_line(home: Home, beanpole: Beanpole, detach: list[str]) -> None:
+    refused = beanpole("up", "--database", "postgresql://ada:s3sam@db/shop", *detach)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: A password on the command line can be read by everybody on this machine.\n")
+    assert "BEANPOLE_DATABASE" in refused.stderr
+    assert "s3sam" not in refused.stdout + refused.stderr
+    assert not home.root.exists()
+
+
+def test_what_is_no_address_of_a_database_is_refused(home: Home, beanpole: Beanpole) -> None:
+    refused = beanpole("up", "--database", "mysql://db/shop")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: A database of the kind mysql is not supported, PostgreSQL is.\nRemedy: ")
+    assert not home.root.exists()

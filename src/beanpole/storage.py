@@ -1,0 +1,146 @@
+"""Where a home's store is: in a file of its own, or in a PostgreSQL database, which the home then remembers.
+
+A store speaks of blobs and instances that are in the home, so the two belong together: a home with the store of another
+one, or without its own, is refused before anything is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+import sqlalchemy as sa
+
+from beanpole.home import Home
+from beanpole.store import facts
+from beanpole.store.database import Database, DatabaseUnusable
+from beanpole.store.postgresql import BadAddress, address, shown
+from beanpole.store.tenure import Tenure
+
+VARIABLE = "BEANPOLE_DATABASE"
+
+OLDEST = (13,)
+"""Of PostgreSQL's versions: those before it are not maintained any more."""
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    store: str
+    """The store's id. It is chosen here first, so that a crash at the first start leaves no doubt whose a store is."""
+    address: str
+    """Without its password."""
+    made: bool = False
+    """Whether the store has come about."""
+
+
+def chosen(option: str | None, home: Home) -> sa.URL | None:
+    """`--database`, else BEANPOLE_DATABASE, else the one that the home remembers; None: the file in the home.
+
+    Raises DatabaseUnusable for what is no address.
+    """
+    remembered = _remembered(home)
+    text = option or os.environ.get(VARIABLE) or (remembered.address if remembered is not None else None)
+    try:
+        return address(text) if text else None
+    except BadAddress as problem:
+        raise DatabaseUnusable(str(problem)) from None
+
+
+@contextmanager
+def opened(home: Home, where: sa.URL | None, region: str) -> Iterator[tuple[Database, Tenure | None]]:
+    """The home's store, for this process alone; the home is locked. Raises DatabaseUnusable.
+
+    `region`: of a store that is made now. On a server whoever uses it has to `keep` the tenure.
+    """
+    if where is None:
+        database = Database.at(home.database)
+        try:
+            yield database, None
+        finally:
+            database.close()
+        return
+    try:
+        database = Database(where)
+    except ImportError as missing:
+        raise DatabaseUnusable(
+            f"the driver for PostgreSQL cannot be loaded: {missing}. Install it with pip install 'beanpole[postgresql]'."
+        ) from missing
+    tenure = Tenure(database, str(home.root))
+    try:
+        try:
+            _begin(home, database, tenure, region)
+        except sa.exc.OperationalError as problem:
+            cause = " ".join(str(problem.orig).splitlines()[:1]).rstrip(".")
+            raise DatabaseUnusable(
+                f"the database {database.name} does not answer as it should: {cause}. Look whether it runs and whether "
+                "this user may use it, then start again; a password comes from PGPASSFILE, a service file or PGPASSWORD."
+            ) from problem
+        yield database, tenure
+    finally:
+        tenure.leave()
+        database.close()
+
+
+def _begin(home: Home, database: Database, tenure: Tenure, region: str) -> None:
+    """Everything is looked at before anything is written."""
+    remembered = _remembered(home)
+    if remembered is None and home.database.exists():
+        raise DatabaseUnusable(
+            f"the home {home.root} has its store in {home.database}, and the database {database.name} is named "
+            "besides. Start it without that, or choose a new home with --home."
+        )
+    tenure.take()
+    found = _store_in(database)
+    ours = remembered or Remembered(facts.new_id(), "")
+    if found != ours.store and (ours.made or found is not None):
+        whose = f"the store {ours.store}" if ours.made else "none yet"
+        has = f"holds the store {found}" if found is not None else "is empty"
+        raise DatabaseUnusable(
+            f"the database {database.name} {has}, and the home {home.root} has {whose}. Use the home and the database "
+            "that belong together, or a new home with an empty database."
+        )
+    database.bring_up_to_date()
+    tenure.begin()
+    ours = msgspec.structs.replace(ours, address=shown(database.engine.url))
+    _remember(home, ours)
+    facts.identity(database, region, ours.store)
+    _remember(home, msgspec.structs.replace(ours, made=True))
+
+
+def _store_in(database: Database) -> str | None:
+    """The id of the store in it, None when it is empty. DatabaseUnusable when no store can be in it."""
+    with database.read() as db:
+        version = db.dialect.server_version_info or ()
+        encoding = db.exec_driver_sql("SHOW server_encoding").scalar()
+        tables = set(sa.inspect(db).get_table_names())
+        ours = {"fact", "alembic_version"} <= tables
+        found = facts.find(db, "store") if ours else None
+    if version < OLDEST:
+        raise DatabaseUnusable(
+            f"the database {database.name} is of PostgreSQL {'.'.join(map(str, version))}. Use version {OLDEST[0]} or newer."
+        )
+    if encoding != "UTF8":
+        raise DatabaseUnusable(
+            f"the database {database.name} has the encoding {encoding}. Make one with ENCODING 'UTF8' TEMPLATE template0."
+        )
+    if tables and not ours:
+        raise DatabaseUnusable(
+            f"the database {database.name} has tables of something else. Name an empty database with --database."
+        )
+    return found
+
+
+def _remembered(home: Home) -> Remembered | None:
+    try:
+        return msgspec.json.decode(home.store.read_bytes(), type=Remembered)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.DecodeError) as problem:
+        raise DatabaseUnusable(
+            f"{home.store} cannot be read: {problem}. It says where the home's store is: put a backup in its place."
+        ) from problem
+
+
+def _remember(home: Home, what: Remembered) -> None:
+    home.keep(home.store, msgspec.json.encode(what).decode())
