@@ -7,6 +7,7 @@ not know whether a server's proxy stands before it.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -178,6 +179,8 @@ class Balancers:
             await asyncio.sleep(LOOK)
         if host is None or proxy is None or not self._is_new(environment_id, host, endpoint):
             return True
+        if not self._has_way(host):
+            return True
         return await self._found(environment_id, host, limit)
 
     async def idle(self, environment_id: str, endpoint: Endpoint, seconds: float) -> int:
@@ -267,6 +270,11 @@ class Balancers:
         found: dict[str, int] = counted["totals"].get(environment_id, {"requests": 0, "failed": 0})
         return found
 
+    def leads_to(self, environment_id: str) -> bool:
+        """Whether the edge may have a way to the environment: it has none where somebody on the servers is in front."""
+        site = self._scene.sites.get(environment_id)
+        return site is None or not site.hosts or any(map(self._has_way, site.hosts))
+
     # More than one edge
 
     async def join(self, host_id: str | None, seconds: float) -> list[str]:
@@ -297,6 +305,10 @@ class Balancers:
     def _server(self, host_id: str) -> pools.Endpoint | None:
         host = self._scene.hosts.get(host_id)
         return _as_server(host, self._addresses).endpoint if host is not None else None
+
+    def _has_way(self, host_id: str) -> bool:
+        host = self._scene.hosts.get(host_id)
+        return host is None or not _is_within(host)
 
     def _is_new(self, environment_id: str, host_id: str, endpoint: Endpoint) -> bool:
         site = self._scene.sites.get(environment_id)
@@ -365,7 +377,7 @@ class Balancers:
     def _proxy(self, host: Host, address: str) -> Proxy:
         # The edge in front hands on what it heard of the client.
         everywhere = "::" if ":" in address else "0.0.0.0"  # noqa: S104
-        edge = pools.Edge(everywhere, host.app_port, None, trusted_proxies=1, inner=True)
+        edge = pools.Edge(host.app_address or everywhere, host.app_port, None, trusted_proxies=1, inner=True)
         known = self._proxies.get(host.id)
         if known is not None and known.edge == edge:
             return known
@@ -392,7 +404,12 @@ def _active(view: dict[str, Any], pool: str, name: str) -> int:
 
 
 def _as_server(host: Host, addresses: Addresses, catch_all: str | None = None) -> Server:
-    return Server(addresses.of(name_of(host)), host.app_port, catch_all)
+    return Server(None if _is_within(host) else addresses.of(name_of(host)), host.app_port, catch_all)
+
+
+def _is_within(host: Host) -> bool:
+    """Its proxy is reached from the server alone, on which somebody is in front."""
+    return host.app_address is not None and ipaddress.ip_address(host.app_address).is_loopback
 
 
 def _names(listed: Iterable[Host]) -> list[str]:
