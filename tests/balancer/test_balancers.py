@@ -295,14 +295,14 @@ def test_a_server_that_was_made_anew_is_told_everything_again() -> None:
     asyncio.run(run())
 
 
-def test_one_environment_takes_every_host_and_two_only_their_own() -> None:
+def test_the_first_environment_of_a_server_gets_every_host_that_is_nobodys() -> None:
     async def run() -> None:
         async with small_fleet(1) as fleet:
             server = fleet.servers["h-1"]
             await fleet.serve(fleet.instance(fleet.environment(), "h-1"), "1")
             assert await fleet.get("www.example.com", server.port) == (200, "1")
             await fleet.serve(fleet.instance(fleet.environment("b"), "h-1"), "2")
-            assert (await fleet.get("www.example.com", server.port))[0] == 404
+            assert await fleet.get("www.example.com", server.port) == (200, "1")
             for port in (server.port, fleet.port):
                 assert await fleet.get("a.localhost", port) == (200, "1")
                 assert await fleet.get("b.localhost", port) == (200, "2")

@@ -117,6 +117,9 @@ class Edge:
     async def totals(self, _environment: str) -> dict[str, int]:
         return {"requests": 0, "failed": 0}
 
+    def leads_to(self, _environment: str) -> bool:
+        return True
+
     async def settle(self, _seconds: float) -> None:
         pass
 

@@ -63,7 +63,12 @@ class Relays:
             environment = {"PATH": os.environ.get("PATH", "")}
             try:
                 self._child = subprocess.Popen(
-                    words, stdin=far, stdout=subprocess.DEVNULL, env=environment, cwd="/", start_new_session=True
+                    words,
+                    stdin=far.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=environment,
+                    cwd="/",
+                    start_new_session=True,
                 )
             except BaseException:
                 near.close()

@@ -20,7 +20,7 @@ from beanpole.fleet.addresses import Addresses
 from beanpole.fleet.counts import Counts
 from beanpole.fleet.edges import Edges, Front, Listen, besides
 from beanpole.fleet.proxy import LOOK, LOOK_LIMIT, SETTLED, Post, Proxy
-from beanpole.fleet.scene import Scene, fronts_of, name_of, scene_of
+from beanpole.fleet.scene import Scene, fronts_of, is_within, name_of, scene_of
 from beanpole.fleet.telling import Telling
 from beanpole.store.facts import raise_to
 
@@ -105,7 +105,7 @@ class Balancers:
 
     async def keep_alive(self) -> None:
         """The edge's agent is started again if it died; it finds Envoy as it was. Who was not told is told. TROUBLE."""
-        if self._read_up_to < self._asked or await self._addresses.learn(_names(self._scene.hosts.values())):
+        if self._read_up_to < self._asked or await self._addresses.learn(map(name_of, self._scene.hosts.values())):
             await self._read()
         self._tell_servers()
         if not await self._edge.running():
@@ -176,9 +176,9 @@ class Balancers:
             if asyncio.get_running_loop().time() > limit:
                 return False
             await asyncio.sleep(LOOK)
-        if host is None or proxy is None or not self._is_new(environment_id, host, endpoint):
+        if host is None or proxy is None or not self._scene.has_way(host):
             return True
-        return await self._found(environment_id, host, limit)
+        return not self._scene.is_new(environment_id, host, key) or await self._found(environment_id, host, limit)
 
     async def idle(self, environment_id: str, endpoint: Endpoint, seconds: float) -> int:
         """Wait until the endpoint has no request, so many seconds at most; the number of those that it still has.
@@ -267,6 +267,11 @@ class Balancers:
         found: dict[str, int] = counted["totals"].get(environment_id, {"requests": 0, "failed": 0})
         return found
 
+    def leads_to(self, environment_id: str) -> bool:
+        """Whether the edge may have a way to the environment: it has none where somebody on the servers is in front."""
+        site = self._scene.sites.get(environment_id)
+        return site is None or not site.hosts or any(map(self._scene.has_way, site.hosts))
+
     # More than one edge
 
     async def join(self, host_id: str | None, seconds: float) -> list[str]:
@@ -296,14 +301,7 @@ class Balancers:
 
     def _server(self, host_id: str) -> pools.Endpoint | None:
         host = self._scene.hosts.get(host_id)
-        return _as_server(host, self._addresses).endpoint if host is not None else None
-
-    def _is_new(self, environment_id: str, host_id: str, endpoint: Endpoint) -> bool:
-        site = self._scene.sites.get(environment_id)
-        others = site.on(host_id) if site is not None else ()
-        return all(
-            seat.state != "serving" or (seat.address, seat.port) == (endpoint.address, endpoint.port) for seat in others
-        )
+        return _as_server(host, self._addresses, self._scene).endpoint if host is not None else None
 
     async def _found(self, environment_id: str, host_id: str, limit: float) -> bool:
         """Whether the edge finds the server in order, or none at all of the environment's."""
@@ -344,11 +342,8 @@ class Balancers:
                 return
             covered = self._asked
             scene = await asyncio.to_thread(scene_of, self._database, self._here, self._attended | set(self._proxies))
-            await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
-            servers = {
-                host.id: _as_server(host, self._addresses, scene.catch_alls.get(host.id))
-                for host in scene.hosts.values()
-            }
+            await self._addresses.learn(map(name_of, scene.hosts.values()), new_only=True)
+            servers = {host.id: _as_server(host, self._addresses, scene) for host in scene.hosts.values()}
             self._proxies = {
                 host.id: self._proxy(host, servers[host.id].address or "") for host in scene.hosts.values()
             }
@@ -365,7 +360,7 @@ class Balancers:
     def _proxy(self, host: Host, address: str) -> Proxy:
         # The edge in front hands on what it heard of the client.
         everywhere = "::" if ":" in address else "0.0.0.0"  # noqa: S104
-        edge = pools.Edge(everywhere, host.app_port, None, trusted_proxies=1, inner=True)
+        edge = pools.Edge(host.app_address or everywhere, host.app_port, None, trusted_proxies=1, inner=True)
         known = self._proxies.get(host.id)
         if known is not None and known.edge == edge:
             return known
@@ -391,12 +386,9 @@ def _active(view: dict[str, Any], pool: str, name: str) -> int:
     return int(view.get(pool, {}).get(name, {}).get("active", 0))
 
 
-def _as_server(host: Host, addresses: Addresses, catch_all: str | None = None) -> Server:
-    return Server(addresses.of(name_of(host)), host.app_port, catch_all)
-
-
-def _names(listed: Iterable[Host]) -> list[str]:
-    return [name_of(host) for host in listed]
+def _as_server(host: Host, addresses: Addresses, scene: Scene) -> Server:
+    address = None if is_within(host) else addresses.of(name_of(host))
+    return Server(address, host.app_port, scene.catch_alls.get(host.id))
 
 
 def _is_good(pool: pools.Pool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,17 @@ class Scene:
     """Names lead to the first."""
     catch_alls: Mapping[str, str] = field(default_factory=dict)
     """By host, the environment that gets the requests there which name none."""
+
+    def has_way(self, host_id: str) -> bool:
+        """Whether the edge may reach the server's proxy."""
+        host = self.hosts.get(host_id)
+        return host is None or not is_within(host)
+
+    def is_new(self, environment_id: str, host_id: str, endpoint: str) -> bool:
+        """Whether nothing of the environment serves on that server but that endpoint, `address:port`."""
+        site = self.sites.get(environment_id)
+        others = site.on(host_id) if site is not None else ()
+        return all(seat.state != "serving" or seat.endpoint.key == endpoint for seat in others)
 
 
 def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
@@ -103,6 +115,11 @@ def fronts_of(database: Database, here: Listen) -> tuple[Front, ...]:
 def name_of(host: Host) -> str:
     """What SSH connects to, a name or an IP address: its proxy is there, too."""
     return str(msgspec.json.decode(host.address)["host"])
+
+
+def is_within(host: Host) -> bool:
+    """Its proxy is reached from the server alone, on which somebody is in front."""
+    return host.app_address is not None and ipaddress.ip_address(host.app_address).is_loopback
 
 
 def _fronts(db: sa.Connection, servers: Mapping[str, Host], here: Listen) -> tuple[Front, ...]:

@@ -201,6 +201,9 @@ class SimulatedBalancers:
         }
         return {self._edge._world.environment: pool}
 
+    def leads_to(self, _environment: str) -> bool:
+        return True
+
     async def settle(self, _seconds: float) -> None:
         """There are no other balancers to wait for."""
 

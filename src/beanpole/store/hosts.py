@@ -33,6 +33,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """JSON, what the last check saw; see fleet/servers/facts.py."""
     checked_at: int | None = None
     added_at: int
+    app_address: str | None = None
+    """The IP address at which its proxy takes requests; None: every one."""
 
 
 def find(db: sa.Connection, host_id: str) -> Host | None:

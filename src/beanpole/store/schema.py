@@ -232,6 +232,7 @@ host = sa.Table(
     _text("address"),  # JSON, see fleet/servers/address.py
     _text("host_key"),
     sa.Column("app_port", sa.Integer, nullable=False),
+    _text("app_address", null=True),  # None: every address of the server
     _text("labels"),  # JSON list
     _text("state"),  # joining, ready, leaving
     _text("python", null=True),

@@ -28,7 +28,7 @@ done
 
 file=$UNITS/$1
 again=no
-if ! printf '%s' "$2" | cmp -s - "$file"; then
+if [ ! -f "$file" ] || [ "$(cat "$file")" != "$(printf '%s' "$2")" ]; then
     if [ -e "$file" ]; then again=yes; fi
     # Its name is no unit's until it is whole.
     draft=$UNITS/.$1.$$

@@ -155,6 +155,7 @@ def _shape(host: Host, task: Task | None, reached: Reachability | None) -> dict[
         "HostKey": host.host_key,
         "Fingerprint": HostKey.read(host.host_key).fingerprint,
         "AppPort": host.app_port,
+        "AppAddress": host.app_address,
         "Labels": json.loads(host.labels),
         "State": host.state,
         "UnderWay": bool(words),
