@@ -201,6 +201,7 @@ class Closing:
             checks=any(isinstance(step, Register) for step in begun),
             number=environment.desired,
             shared=any(isinstance(step, Shift) for step in begun),
+            at_once=max((len(step.slots) for step in _steps(held) if isinstance(step, Activate)), default=0),
         )
 
     def _returned(self, held: Operation, unfinished: Blame | None) -> None:

@@ -1,6 +1,7 @@
 """Preflight: is there room for the release beside the running one? Changes nothing.
 
-A server of its own that has no memory for both runs them one after the other: the other instances serve meanwhile.
+A server of its own that has no memory for both runs them one after the other: the other instances serve meanwhile. So
+does this machine on the way back, which cannot be refused.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def preflight(work: Work) -> dict[str, Any]:
     narrow = short_of_memory(facts, together) if work.release.content.stop_first is None else None
     if narrow is None:
         return found
-    if shared:
+    if shared and work.phase == "forward":
         raise work.failed(narrow, "Free some memory, or deploy in smaller batches.")
     _consent(work, narrow)
     work.say(f"[Instance: {work.instance}] Stop-first: {narrow}.", "WARN")
