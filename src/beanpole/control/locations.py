@@ -76,6 +76,12 @@ def room(db: sa.Connection, environment_id: str, settings: Settings) -> int:
     return UNKNOWN if available is None else max(available // placement.INSTANCE_MEMORY, 0)
 
 
+def moves(db: sa.Connection, environment_id: str, settings: Settings) -> bool:
+    """Whether an instance lives on a server that does not have the labels of the settings."""
+    labels = set(placement.labels_of(settings.text(placing.FLEET, "Labels")))
+    return any(environment_id in host.environments and not labels <= set(host.labels) for host in placing.known(db))
+
+
 def refuse_crowd(db: sa.Connection, environment_id: str, settings: Settings, goal: int) -> None:
     """Raises the API's error when the servers cannot take `goal` instances of the environment, '' for a new one."""
     if settings.text(*LOCATION) != SSH:
