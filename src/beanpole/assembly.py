@@ -132,6 +132,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         edge=edge,
         layers=layers,
         wake=wake,
+        resident=collector.resident,
     )
     objects.create_bucket(control.bucket)
     logs = Logs(control, fleet, loop)

@@ -149,7 +149,7 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
     with control.database.read() as db:
         moves = locations.moves(db, environment.id, composed.settings)
         needed = severity(control.registry, before, composed.settings, deploys=deploys, moves=moves)
-        room = locations.room(db, environment.id, composed.settings)
+        room = locations.room(db, environment.id, composed.settings, control.resident(environment.id))
         made = plan(composed, current, basis.fleet, desired, needed, room)
         beside = [step for step in made.steps if isinstance(step, Launch) and step.beside]
         if beside and made.policy != replacement.POLICY:
