@@ -134,6 +134,7 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         balancers=balancers,
         layers=layers,
         wake=wake,
+        resident=collector.resident,
     )
     objects.create_bucket(control.bucket)
     logs = Logs(control, fleet, loop)

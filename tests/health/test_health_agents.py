@@ -131,6 +131,19 @@ def test_the_balancer_finds_an_instance_unhealthy(world: World) -> None:
     assert world.stored(env) == ("Degraded", ["ELB processes are not healthy on 1 out of 2 instances."])
 
 
+def test_what_an_application_takes_of_the_memory(world: World) -> None:
+    """Of the instance where it takes most; an older release that ends its last requests does not count."""
+    env = world.environment(instances_=2)
+    collector = world.collector()
+    assert collector.resident(env) == 0
+    for agent, size in zip(world.fleet.agents.values(), (100, 200), strict=True):
+        (web,) = agent.state_of["processes"]
+        agent.state_of["processes"] = [web | {"rss": size}, web | {"name": "worker", "rss": 5}]
+        agent.state_of["processes"].append(web | {"release": "d0", "rss": 1000})
+    world.look(collector)
+    assert collector.resident(env) == 205
+
+
 def test_few_requests_that_all_fail_are_severe_by_the_health_check(world: World) -> None:
     """Too few to judge by; the third look at a failing check needs none."""
     env = world.environment()

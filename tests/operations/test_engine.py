@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from engine_site import FLEET, LIMIT, EngineSite, drain
+from engine_site import FLEET, LIMIT, NEW, EngineSite, drain, job_failed
 
 from beanpole.operations import engine, lease
+from beanpole.policies.plan import Activate
+from beanpole.store import instances
 from beanpole.store.database import Database
 
 NOT_DEPLOYED = ("ERROR", "Failed to deploy application.")
@@ -78,6 +80,30 @@ def test_what_is_submitted_after_such_a_moment_is_carried_out(tmp_path: Path) ->
         return number
 
     assert site.operation(asyncio.run(run())).outcome == "succeeded"
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_on_the_way_back_what_serves_well_stays_where_too_few_others_do(site: EngineSite, proven: bool) -> None:
+    """The old release comes up nowhere: as many as are needed go on with the other one, which passed there."""
+    with site.database.write() as db:
+        for instance in FLEET:
+            instances.update(db, instance, release=2 if proven else 1)
+    for instance in FLEET:
+        site.serve(instance, NEW)
+    number = site.submit()
+    site.returning(number, Activate(key="activate-1", slots=FLEET, batch=1, words=""), attempts=0)
+
+    def refuse(_instance: str, _kind: str) -> None:
+        raise job_failed("web did not become ready", "Look.")
+
+    site.fleet.on_job = refuse
+    assert site.carry_out(number).outcome == "failed"
+    states = sorted(state for digest, state, _ in site.endpoints().values() if digest == NEW)
+    assert states == (["draining", "serving"] if proven else ["draining", "draining"])
+    behind = [message for severity, message in site.told() if severity == "ERROR" and "did not become ready" in message]
+    on = "It goes on with release 2, because too few others serve."
+    assert sum(message.endswith(on) for message in behind) == int(proven)
+    assert site.told()[-1] == NOT_DEPLOYED
 
 
 class Full(Database):

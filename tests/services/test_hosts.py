@@ -29,7 +29,7 @@ from beanpole.operations.steps.launch import launch
 from beanpole.operations.work import Work
 from beanpole.policies import plan
 from beanpole.store import environments, hosts, instances, operations
-from beanpole.store.instances import Instance
+from beanpole.store.instances import Endpoint, Instance
 
 GIB = 2**30
 FLEET = "beanpole:fleet"
@@ -403,6 +403,64 @@ def test_the_second_environment_of_a_server_is_told_who_gets_what_names_none(sit
         "Host web1 is shared with the environment shop-dev, which gets all requests there that name no environment; "
         "shop-new gets those for shop-new.localhost."
     ]
+
+
+def labelled(labels: str) -> dict[str, Any]:
+    return {
+        "EnvironmentName": "shop-dev",
+        "OptionSettings": [{"Namespace": FLEET, "OptionName": "Labels", "Value": labels}],
+    }
+
+
+def test_other_labels_move_the_instances_to_servers_that_have_them(site: ApiSite, api: Any) -> None:
+    added(api, new(1, Labels=["gpu"]), new(2, Labels=["gpu"]), new(3, Labels=["big"]), new(4, Labels=["big"]))
+    sizes = [("aws:autoscaling:asg", name, "2") for name in ("MinSize", "MaxSize")]
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
+    before = launched(site)
+    expire(site)
+    site.end_operations()
+    site.client().update_environment(**labelled("big"))
+    told = [each["Message"] for each in site.client().describe_events(EnvironmentName="shop-dev")["Events"]]
+    assert "Labels changes: all instances are replaced." in told
+    now = {each.host for each in launched(site) if each not in before}
+    assert now == {each["HostId"] for each in listed(api) if each["Labels"] == ["big"]}
+
+
+def test_labels_that_the_servers_have_move_nobody(site: ApiSite, api: Any) -> None:
+    added(api, new(1, Labels=["gpu", "big"]), new(2))
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"))
+    launched(site)
+    expire(site)
+    site.end_operations()
+    with site.control.database.write() as db:
+        for each in instances.listed(db):
+            digest = environments.releases(db, each.environment_id)[0].digest
+            instances.put_endpoint(db, Endpoint(each.id, digest, "127.0.0.2", 1, "serving", 0, "{}"))
+    site.client().update_environment(**labelled("big"))
+    operation = operations.claim(site.control.database, "test", 60_000)
+    assert operation is not None
+    assert plan.decode(operation.plan).steps == ()
+
+
+def test_labels_that_too_few_servers_have_are_refused(site: ApiSite, api: Any) -> None:
+    added(api, new(1, Labels=["gpu"]), new(2, Labels=["gpu"]), new(3, Labels=["big"]))
+    sizes = [("aws:autoscaling:asg", name, "2") for name in ("MinSize", "MaxSize")]
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
+    launched(site)
+    expire(site)
+    site.end_operations()
+    code, message = refused(site.client().update_environment, **labelled("big"))
+    assert code == "InvalidParameterValue"
+    assert message == (
+        "2 instances were asked for, and 1 host has the label big (web3). Add hosts with the label big "
+        "(`beanpole hosts add`), or ask for fewer instances."
+    )
+    assert site.client().describe_environments()["Environments"][0]["Status"] == "Ready"
+
+
+def expire(site: ApiSite) -> None:
+    """Whoever claimed an operation has let it go."""
+    operations.expire_leases_of(site.control.database, "test")
 
 
 def test_a_server_that_was_let_go_meanwhile_fails_the_step(site: ApiSite, api: Any) -> None:

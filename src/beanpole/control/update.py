@@ -146,13 +146,17 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
     locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
     deploys = current is None or current.digest != composed.content.digest()
-    needed = severity(control.registry, before, composed.settings, deploys=deploys)
     with control.database.read() as db:
-        room = locations.room(db, environment.id, composed.settings)
+        moves = locations.moves(db, environment.id, composed.settings)
+        needed = severity(control.registry, before, composed.settings, deploys=deploys, moves=moves)
+        room = locations.room(db, environment.id, composed.settings, control.resident(environment.id))
         made = plan(composed, current, basis.fleet, desired, needed, room)
         beside = [step for step in made.steps if isinstance(step, Launch) and step.beside]
         if beside and made.policy != replacement.POLICY:
             locations.refuse_narrow(db, environment.id, composed.settings, beside)
+        elif moves and needed.need == "replacement":
+            # Each of them to another server, or beside itself: as if the environment were new.
+            locations.refuse_crowd(db, "", composed.settings, desired)
         elif desired > len(basis.fleet):
             locations.refuse_crowd(db, environment.id, composed.settings, desired)
     return Decision(basis, composed, made, desired, needed)

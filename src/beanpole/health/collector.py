@@ -88,6 +88,10 @@ class Collector:
         view = self.environment(environment_id)
         return view.instances if view is not None else ()
 
+    def resident(self, environment_id: str) -> int:
+        """Bytes that the application takes on the instance where it takes most; 0 before an agent has told."""
+        return max((each.resident for each in self.instances(environment_id)), default=0)
+
     async def cycle(self) -> None:
         """One look at everything."""
         households, seen = await asyncio.to_thread(self._look)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from beanpole.operations.work import Parts
     from beanpole.policies.plan import AnyStep, Plan
+    from beanpole.store.environments import Release
     from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
 
@@ -236,19 +237,35 @@ class Phase:
         goal = work.release.digest if isinstance(step, Drain | Register) else None
         serves = any(each.digest == goal and each.state == "serving" for each in work.endpoints())
         stands = "It is out of rotation until it can follow."
+        unknown = isinstance(failure, StepUnknown)
+        proven = self._proven(work) if not unknown else None
         if serves:
             stands = f"It serves release {work.release.number}."
             with work.writing() as db:
                 instances.drain(db, work.now(), work.instance, keep=goal)
-        elif not leave_rotation_of(work, alone=not isinstance(failure, StepUnknown)):
+        elif proven is not None:
+            if not leave_rotation_of(work, least=floor(self._environment.desired), keep=proven.digest):
+                stands = f"It goes on with release {proven.number}, because too few others serve."
+        elif not leave_rotation_of(work, least=int(unknown)):
             stands = "It goes on getting requests, because no other instance serves."
         try:
             await self._parts.balancers.apply()
         except (AgentError, AgentWillNotStart) as problem:
             log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
         words = f"{failure.blame.line()} {stands}"
-        result = {"behind": msgspec.to_builtins(failure.blame), "unknown": isinstance(failure, StepUnknown)}
+        result = {"behind": msgspec.to_builtins(failure.blame), "unknown": unknown}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
+
+    def _proven(self, work: Work) -> Release | None:
+        """Another release than this phase's that passed on the instance and still gets its requests; None for none."""
+        with self._parts.database.read() as db:
+            instance = instances.find(db, work.instance)
+            if instance is None:
+                return None
+            release = environments.find_release(db, self._environment.id, instance.release)
+            serving = {each.digest for each in instances.endpoints_of(db, work.instance) if each.state == "serving"}
+        other = release is not None and (work.brought is None or release.digest != work.brought.digest)
+        return release if release is not None and other and release.digest in serving else None
 
     async def _write(
         self,

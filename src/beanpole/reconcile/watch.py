@@ -79,7 +79,7 @@ class _Scene:
     watched: bool
     settled: frozenset[str]
     refusing: frozenset[str]
-    """Instances out of rotation to which the release could not be brought back."""
+    """Instances to which the release could not be brought back, and that do not serve it."""
     endpoints: dict[str, Endpoint]
     healthy: dict[str, bool | None]
     ledger: _Ledger
@@ -166,7 +166,7 @@ class Watch:
             before,
             watched,
             frozenset({release.digest, *before.left_by_failure(db, self._control.registry)}),
-            before.refusing(db) - endpoints.keys() if watched else frozenset(),
+            before.refusing(db) - _with(endpoints, release.digest) if watched else frozenset(),
             endpoints,
             {name: view.get(f"{each.address}:{each.port}", {}).get("healthy") for name, each in endpoints.items()},
             ledger,
@@ -281,6 +281,10 @@ class Watch:
 
     def _now(self) -> float:
         return self._control.database.now_ms() / 1000
+
+
+def _with(endpoints: dict[str, Endpoint], digest: str) -> set[str]:
+    return {name for name, each in endpoints.items() if each.digest == digest}
 
 
 def _by() -> By:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from beanpole.operations import placing
-from beanpole.policies.placement import INSTANCE_MEMORY, NoPlace
+from beanpole.operations.resident import usual
+from beanpole.policies.placement import NoPlace, memory_of
 from beanpole.policies.plan import Launch
 from beanpole.store import environments, hosts, instances
 from beanpole.store.instances import Instance
@@ -21,7 +22,7 @@ async def launch(work: Work) -> dict[str, Any]:
     with work.parts.database.read() as db:
         on_servers = placing.lives_on_servers(db, work.environment.id)
     if not on_servers:
-        _refuse_crowd(work)
+        await _refuse_crowd(work)
     instance_id = _bind(work, on_servers)
     work.progress("starting its agent")
     await work.parts.fleet.launch(instance_id)
@@ -53,9 +54,16 @@ def _tell_neighbour(work: Work, instance_id: str) -> None:
     )
 
 
-def _refuse_crowd(work: Work) -> None:
-    available, needed = work.parts.fleet.memory_available(), len(work.step.slots) * INSTANCE_MEMORY
-    if available is not None and available < needed and not _bound(work):
+async def _refuse_crowd(work: Work) -> None:
+    """What they take is what the present ones do; where there are none, it is guessed.
+
+    Asked until the first of them is written down: from then on they take what was counted for them.
+    """
+    available = work.parts.fleet.memory_available()
+    if available is None or _begun(work):
+        return
+    needed = len(work.step.slots) * memory_of(await usual(work.parts, work.environment.id))
+    if available < needed and not _begun(work):
         raise work.failed(
             f"{len(work.step.slots)} more instances need at least {needed / 2**20:.0f} MB of memory and this machine "
             f"has {available / 2**20:.0f} MB available",
@@ -63,9 +71,10 @@ def _refuse_crowd(work: Work) -> None:
         )
 
 
-def _bound(work: Work) -> bool:
+def _begun(work: Work) -> bool:
     with work.parts.database.read() as db:
-        return f"{work.phase}/{work.step.key}/{work.slot}/bind" in journal_of(db, work.operation.id)
+        journal = journal_of(db, work.operation.id)
+    return any(f"{work.phase}/{work.step.key}/{slot}/bind" in journal for slot in work.step.slots)
 
 
 def _bind(work: Work, on_servers: bool) -> str:
