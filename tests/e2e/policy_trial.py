@@ -7,6 +7,7 @@ row's `problems`, so that one bad scenario says as much as a good one.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +29,8 @@ BACK_LIMIT = 240.0
 RETURN_LIMIT = 120.0
 """Seconds from the first bad answer until a release that turned bad has been returned from."""
 
-TIDY_LIMIT = 60.0
-"""Seconds until nothing that an operation left is there any more."""
+TIDY_LIMIT = 180.0
+"""Seconds until nothing that an operation left is there any more: what could not be removed is tried again."""
 
 HEALTH_LIMIT = 100.0
 """Seconds until the health is Ok: requests that failed count for a minute."""
@@ -189,16 +190,17 @@ class PolicyTrial:
             return
         if found != wanted:
             row.problems.append(f"all serve {found} at the end, not {wanted}")
-        for what, look, limit in (
-            ("what was left", self._tidy, TIDY_LIMIT),
-            ("good health", self._well, HEALTH_LIMIT),
-        ):
-            try:
-                wait_for(what, lambda look=look: not look(), limit)  # type: ignore[misc]
-            except AssertionError as never:
-                row.problems.append(f"{never}: {look()}")
+        self._see_gone(row, "what was left", self._untidy, TIDY_LIMIT)
+        self._see_gone(row, "bad health", self._ill, HEALTH_LIMIT)
 
-    def _tidy(self) -> str:
+    def _see_gone(self, row: Row, what: str, look: Callable[[], str], limit: float) -> None:
+        """`look` says what is wrong, or '' when nothing is any more."""
+        try:
+            wait_for(f"the end of {what}", lambda: not look(), limit)
+        except AssertionError as never:
+            row.problems.append(f"{never}: {look()}")
+
+    def _untidy(self) -> str:
         """'' when each instance has one process and one boot target, of the environment's release, and nothing else."""
         found, digest = self.rig.found(), self.store.digest()
         resources = self.site.client().describe_environment_resources(EnvironmentName="shop-dev")
@@ -208,7 +210,7 @@ class PolicyTrial:
         right = right and sorted(found.web) == wanted == sorted(found.boots)
         return "" if right else f"instances {told}, digest {digest}, {found}"
 
-    def _well(self) -> str:
+    def _ill(self) -> str:
         health = self.site.environment()["HealthStatus"]
         return "" if health == "Ok" else str(health)
 

@@ -31,12 +31,12 @@ from beanpole.home import Home
 from beanpole.operations.engine import Engine
 from beanpole.operations.lease import TTL
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 STOPPED = 30.0
 """Seconds; twice as long as a lease lasts."""
 
-LOAD: dict[str, Any] = {"path": "/version", "idle": 5, "rate": 100.0}
+LOAD: dict[str, Any] = {"path": "/version", "idle": 5, "rate": 50.0}
 
 
 def run_beside(root: str, environment: dict[str, str], words: tuple[Any, ...], told: Connection) -> None:
