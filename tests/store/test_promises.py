@@ -73,9 +73,11 @@ def test_nobody_sees_half_of_what_another_one_writes(database: Database) -> None
                 sums.add(amount(db, "here") + amount(db, "there"))
 
     with threads(look, look):
-        with threads(move, move, move):
-            pass
-        ended.set()
+        try:
+            with threads(move, move, move):
+                pass
+        finally:
+            ended.set()
     assert sums == {100}
     with database.read() as db:
         assert amount(db, "there") == 75
