@@ -64,7 +64,7 @@ def opened(home: Home, where: sa.URL | None, region: str) -> Iterator[tuple[Data
         database = Database(where)
     except ImportError as missing:
         raise DatabaseUnusable(
-            f"the driver for PostgreSQL cannot be loaded: {missing}. Install it with pip install 'beanpole[postgresql]'."
+            f"the driver for PostgreSQL cannot be loaded: {missing}. Get it with `pip install 'beanpole[postgresql]'`."
         ) from missing
     tenure = Tenure(database, str(home.root))
     try:
@@ -74,7 +74,7 @@ def opened(home: Home, where: sa.URL | None, region: str) -> Iterator[tuple[Data
             cause = " ".join(str(problem.orig).splitlines()[:1]).rstrip(".")
             raise DatabaseUnusable(
                 f"the database {database.name} does not answer as it should: {cause}. Look whether it runs and whether "
-                "this user may use it, then start again; a password comes from PGPASSFILE, a service file or PGPASSWORD."
+                "this user may use it; a password comes from PGPASSFILE, a service file or PGPASSWORD."
             ) from problem
         yield database, tenure
     finally:
@@ -118,11 +118,11 @@ def _store_in(database: Database) -> str | None:
         found = facts.find(db, "store") if ours else None
     if version < OLDEST:
         raise DatabaseUnusable(
-            f"the database {database.name} is of PostgreSQL {'.'.join(map(str, version))}. Use version {OLDEST[0]} or newer."
+            f"the database {database.name} is of PostgreSQL {'.'.join(map(str, version))}. Use {OLDEST[0]} or newer."
         )
     if encoding != "UTF8":
         raise DatabaseUnusable(
-            f"the database {database.name} has the encoding {encoding}. Make one with ENCODING 'UTF8' TEMPLATE template0."
+            f"the database {database.name} has the encoding {encoding}. Make one with ENCODING 'UTF8'."
         )
     if tables and not ours:
         raise DatabaseUnusable(

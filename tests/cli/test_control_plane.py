@@ -166,7 +166,9 @@ def test_homes_of_other_tests_are_not_ours() -> None:
 def test_a_password_is_not_taken_from_the_command_line(home: Home, beanpole: Beanpole, detach: list[str]) -> None:
     refused = beanpole("up", "--database", "postgresql://ada:s3sam@db/shop", *detach)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("Error: A password on the command line can be read by everybody on this machine.\n")
+    assert refused.stderr.startswith(
+        "Error: A password on the command line can be read by everybody on this machine.\n"
+    )
     assert "BEANPOLE_DATABASE" in refused.stderr
     assert "s3sam" not in refused.stdout + refused.stderr
     assert not home.root.exists()

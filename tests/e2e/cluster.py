@@ -60,7 +60,9 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="bp-pg-", dir="/tmp"))
         self._data = self.folder / "data"
         # The server refuses to run as root, and so does initdb.
-        self._user = next((name for name in ("postgres", "nobody") if _exists(name)), None) if not os.geteuid() else None
+        self._user = (
+            next((name for name in ("postgres", "nobody") if _exists(name)), None) if not os.geteuid() else None
+        )
         if self._user is not None:
             shutil.chown(self.folder, self._user)
         with socket.socket() as free:

@@ -111,10 +111,12 @@ def test_what_fails_leaves_nothing(database: Database) -> None:
 def test_a_writer_waits_for_another_one_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "BUSY_TIMEOUT", 1)
     database = Database.at(tmp_path / "beanpole.db")
-    with (
-        database.write(),
-        threads(lambda: pytest.raises(sa.exc.OperationalError, database.write().__enter__) and None),
-    ):
+
+    def come_too_late() -> None:
+        with pytest.raises(sa.exc.OperationalError), database.write():
+            pass
+
+    with database.write(), threads(come_too_late):
         pass
     with database.write() as db:
         facts.put(db, "news", "1")

@@ -104,7 +104,7 @@ def _database(option: str | None, home: Home) -> URL | None:
         if option is not None and (given := chosen(option, home)) is not None and given.password is not None:
             raise Misused(
                 "A password on the command line can be read by everybody on this machine.",
-                "Give the address with its password in BEANPOLE_DATABASE, or without it and the password in PGPASSFILE, "
+                "Give the address with its password in BEANPOLE_DATABASE, or leave the password to PGPASSFILE, "
                 "a service file or PGPASSWORD.",
             )
         return chosen(option, home)

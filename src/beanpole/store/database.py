@@ -74,6 +74,8 @@ class Database:
                 raise  # of the moment: locked, or a disk that fails
             cause = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
             remedy = "Put a backup in its place, or use the Beanpole that wrote it."
+            if self.engine.dialect.name == "postgresql":
+                remedy = "Let its user make tables there; if a newer Beanpole wrote it, use that one."
             raise DatabaseUnusable(f"the database {self.name} cannot be used: {cause}. {remedy}") from problem
 
     def migrate(self) -> None:
