@@ -88,17 +88,17 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        with self._transaction(write=True) as db:
+        with self._begun(write=True) as db:
             self.fence(db)
             yield db
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        with self._transaction(write=False) as db:
+        with self._begun(write=False) as db:
             yield db
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+    def _begun(self, *, write: bool) -> Iterator[sa.Connection]:
         try:
             with self.engine.connect().execution_options(beanpole_write=write) as db, db.begin():
                 yield db
