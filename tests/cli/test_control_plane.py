@@ -179,3 +179,15 @@ def test_what_is_no_address_of_a_database_is_refused(home: Home, beanpole: Beanp
     assert refused.returncode == 2
     assert refused.stderr.startswith("Error: A database of the kind mysql is not supported, PostgreSQL is.\nRemedy: ")
     assert not home.root.exists()
+
+
+def test_nothing_moves_from_a_home_that_has_no_store(home: Home, beanpole: Beanpole) -> None:
+    refused = beanpole("up", "--move", "--database", "postgresql://ada@db/shop")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Error: The home {home.root} has no store in a file.\nRemedy: Start it without --move.\n"
+    )
+    assert not home.root.exists()
+    refused = beanpole("up", "--move")
+    assert refused.returncode == 2
+    assert "Name an empty database with --database." in refused.stderr

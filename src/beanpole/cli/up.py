@@ -132,6 +132,7 @@ def _move(terminal: Terminal, home: Home, where: URL | None) -> None:
     except (HomeUnusable, DatabaseUnusable) as problem:
         raise CommandFailed.of(str(problem)) from problem
     finally:
+        home.clear()
         home.unlock()
     terminal.say(f"The store has moved. The file stays as {home.database}.moved, until you delete it.")
 
