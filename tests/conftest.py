@@ -7,9 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import cluster as cluster_
 import pytest
-from cluster import ON_POSTGRESQL
+from cluster import ON_POSTGRESQL, Cluster, obstacle, shared
 from hypothesis import settings
 
 from beanpole.store.database import Database
@@ -21,18 +20,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[cluster_.Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server, the same for all tests of a process."""
-    if (reason := cluster_.obstacle()) is not None:
+    if (reason := obstacle()) is not None:
         pytest.skip(reason)
-    yield cluster_.shared()
-    cluster_.shared().end()
+    yield shared()
+    shared().end()
 
 
 if ON_POSTGRESQL:
 
     @pytest.fixture(scope="session", autouse=True)
-    def _stores_are_elsewhere(cluster: cluster_.Cluster) -> Iterator[None]:
+    def _stores_are_elsewhere(cluster: Cluster) -> Iterator[None]:
         """What would be a file of SQLite is a database of PostgreSQL, a copy of one that was migrated."""
 
         def at(kind: type[Database], path: Path) -> Database:

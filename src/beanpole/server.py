@@ -159,8 +159,9 @@ async def _keep(tenure: Tenure | None, stop: Callable[[], None]) -> None:
         except Superseded:
             stop()
             raise
-        except sa.exc.OperationalError as problem:
-            log.warning("the database does not answer; what is under way goes on when it does", problem=str(problem.orig))
+        except sa.exc.SQLAlchemyError as problem:
+            cause = str(getattr(problem, "orig", problem))
+            log.warning("the database does not answer; what is under way goes on when it does", problem=cause)
 
 
 async def _start_balancer(made: Assembly) -> None:

@@ -17,9 +17,13 @@ from beanpole.home import Home
 from beanpole.store import facts
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.postgresql import BadAddress, address, shown
+from beanpole.store.schema import metadata
 from beanpole.store.tenure import Tenure
 
 VARIABLE = "BEANPOLE_DATABASE"
+
+AT_ONCE = 1000
+"""Rows that are copied in one statement."""
 
 OLDEST = (13,)
 """Of PostgreSQL's versions: those before it are not maintained any more."""
@@ -60,26 +64,77 @@ def opened(home: Home, where: sa.URL | None, region: str) -> Iterator[tuple[Data
         finally:
             database.close()
         return
+    with _server(home, where) as (database, tenure):
+        with _answering(database):
+            _begin(home, database, tenure, region)
+        yield database, tenure
+
+
+@contextmanager
+def _server(home: Home, where: sa.URL) -> Iterator[tuple[Database, Tenure]]:
     try:
         database = Database(where)
     except ImportError as missing:
         raise DatabaseUnusable(
-            f"the driver for PostgreSQL cannot be loaded: {missing}. Install it with pip install 'beanpole[postgresql]'."
+            f"the driver for PostgreSQL cannot be loaded: {missing}. Get it with `pip install 'beanpole[postgresql]'`."
         ) from missing
     tenure = Tenure(database, str(home.root))
     try:
-        try:
-            _begin(home, database, tenure, region)
-        except sa.exc.OperationalError as problem:
-            cause = " ".join(str(problem.orig).splitlines()[:1]).rstrip(".")
-            raise DatabaseUnusable(
-                f"the database {database.name} does not answer as it should: {cause}. Look whether it runs and whether "
-                "this user may use it, then start again; a password comes from PGPASSFILE, a service file or PGPASSWORD."
-            ) from problem
         yield database, tenure
     finally:
         tenure.leave()
         database.close()
+
+
+@contextmanager
+def _answering(database: Database) -> Iterator[None]:
+    """Here, unlike later, a database that does not answer is no use. Raises DatabaseUnusable."""
+    try:
+        yield
+    except sa.exc.OperationalError as problem:
+        cause = " ".join(str(problem.orig).splitlines()[:1]).rstrip(".")
+        raise DatabaseUnusable(
+            f"the database {database.name} does not answer as it should: {cause}. Look whether it runs and whether "
+            "this user may use it; a password comes from PGPASSFILE, a service file or PGPASSWORD."
+        ) from problem
+
+
+def move(home: Home, where: sa.URL) -> None:
+    """Copy the home's store from its file into an empty database, where it is from then on. Raises DatabaseUnusable.
+
+    The home is locked. All of it arrives in one transaction. Until then the file is the store; afterwards it stays
+    beside, under another name.
+    """
+    if not home.database.exists() or _remembered(home) is not None:
+        raise DatabaseUnusable(f"the home {home.root} has no store in a file. Start it without --move.")
+    file = Database.at(home.database)
+    try:
+        with _server(home, where) as (database, tenure), _answering(database):
+            tenure.take()
+            if (found := _store_in(database)) is not None:
+                raise DatabaseUnusable(
+                    f"the database {database.name} holds the store {found}. Move to an empty database; if this one is "
+                    "from a move that was cut short, make it anew."
+                )
+            database.bring_up_to_date()
+            with file.read() as source, database.write() as target:
+                store = facts.find(source, "store")
+                for table in metadata.sorted_tables:
+                    _copy(table, source, target)
+            if store is not None:
+                _remember(home, Remembered(store, database.name, made=True))
+    finally:
+        file.close()
+    home.database.rename(home.database.with_suffix(".db.moved"))
+
+
+def _copy(table: sa.Table, source: sa.Connection, target: sa.Connection) -> None:
+    for rows in source.execute(sa.select(table)).mappings().partitions(AT_ONCE):
+        target.execute(table.insert(), [dict(row) for row in rows])
+    if (counted := table.autoincrement_column) is not None:
+        next_ = sa.select(sa.func.coalesce(sa.func.max(counted), 0) + 1).scalar_subquery()
+        sequence = sa.func.pg_get_serial_sequence(table.name, counted.name)
+        target.execute(sa.select(sa.func.setval(sequence, next_, sa.false())))
 
 
 def _begin(home: Home, database: Database, tenure: Tenure, region: str) -> None:
@@ -88,7 +143,7 @@ def _begin(home: Home, database: Database, tenure: Tenure, region: str) -> None:
     if remembered is None and home.database.exists():
         raise DatabaseUnusable(
             f"the home {home.root} has its store in {home.database}, and the database {database.name} is named "
-            "besides. Start it without that, or choose a new home with --home."
+            "besides. Start it without that, move the store there with --move, or choose a new home with --home."
         )
     tenure.take()
     found = _store_in(database)
@@ -118,11 +173,11 @@ def _store_in(database: Database) -> str | None:
         found = facts.find(db, "store") if ours else None
     if version < OLDEST:
         raise DatabaseUnusable(
-            f"the database {database.name} is of PostgreSQL {'.'.join(map(str, version))}. Use version {OLDEST[0]} or newer."
+            f"the database {database.name} is of PostgreSQL {'.'.join(map(str, version))}. Use {OLDEST[0]} or newer."
         )
     if encoding != "UTF8":
         raise DatabaseUnusable(
-            f"the database {database.name} has the encoding {encoding}. Make one with ENCODING 'UTF8' TEMPLATE template0."
+            f"the database {database.name} has the encoding {encoding}. Make one with ENCODING 'UTF8'."
         )
     if tables and not ours:
         raise DatabaseUnusable(

@@ -23,6 +23,9 @@ from beanpole.store.database import Database
 ON_POSTGRESQL = os.environ.get("BEANPOLE_TEST_DATABASE") == "postgresql"
 """Whether the tests that need a store have it there: see `make test-postgresql`."""
 
+IN_FILES = Database.__dict__["at"]
+"""`Database.at` as it is, for the tests that mean a file of SQLite."""
+
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "fsync": "off",  # nobody cuts the power; what is committed survives the end of the server all the same
@@ -60,7 +63,9 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="bp-pg-", dir="/tmp"))
         self._data = self.folder / "data"
         # The server refuses to run as root, and so does initdb.
-        self._user = next((name for name in ("postgres", "nobody") if _exists(name)), None) if not os.geteuid() else None
+        self._user = (
+            next((name for name in ("postgres", "nobody") if _exists(name)), None) if not os.geteuid() else None
+        )
         if self._user is not None:
             shutil.chown(self.folder, self._user)
         with socket.socket() as free:
@@ -128,7 +133,7 @@ class Cluster:
             user=self._user,
             group=pwd.getpwnam(self._user).pw_gid if self._user is not None else None,
             extra_groups=[] if self._user is not None else None,
-            timeout=60,
+            timeout=150,
             check=check,
         )
         return done.returncode

@@ -67,7 +67,9 @@ def body(site: Site, path: str = "/version") -> dict[str, Any]:
 
 def journal(site: Site, operation: dict[str, Any], step: str) -> list[dict[str, Any]]:
     """The results that the slots of a step have in an operation's journal."""
-    query = "SELECT result FROM journal WHERE operation_id = :of AND key LIKE :step AND key NOT LIKE '%/begin' ORDER BY id"
+    query = (
+        "SELECT result FROM journal WHERE operation_id = :of AND key LIKE :step AND key NOT LIKE '%/begin' ORDER BY id"
+    )
     rows = site.ask(query, of=int(operation["OperationId"]), step=f"%/{step}/%")
     return [json.loads(result) for (result,) in rows]
 

@@ -192,7 +192,7 @@ def api_site(
     servers = Servers(database, control.identity.store)
     hosts = Hosts(control, servers, setup, setup)
     with _loop() as loop:
-        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", ""), loop)
+        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", "", ""), loop)
         collector: Any = SimpleNamespace()
         handlers = elasticbeanstalk.handlers(control, collector, Logs(control, fleet, loop), objects)
         services = [

@@ -1,4 +1,4 @@
-"""What is true of PostgreSQL alone: one control plane at a time, sessions that end, texts that are compared by bytes."""
+"""What is true of PostgreSQL alone: one control plane at a time, sessions that end, texts compared by their bytes."""
 
 from __future__ import annotations
 

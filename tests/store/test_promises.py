@@ -73,9 +73,11 @@ def test_nobody_sees_half_of_what_another_one_writes(database: Database) -> None
                 sums.add(amount(db, "here") + amount(db, "there"))
 
     with threads(look, look):
-        with threads(move, move, move):
-            pass
-        ended.set()
+        try:
+            with threads(move, move, move):
+                pass
+        finally:
+            ended.set()
     assert sums == {100}
     with database.read() as db:
         assert amount(db, "there") == 75
@@ -109,10 +111,12 @@ def test_what_fails_leaves_nothing(database: Database) -> None:
 def test_a_writer_waits_for_another_one_only_so_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "BUSY_TIMEOUT", 1)
     database = Database.at(tmp_path / "beanpole.db")
-    with (
-        database.write(),
-        threads(lambda: pytest.raises(sa.exc.OperationalError, database.write().__enter__) and None),
-    ):
+
+    def come_too_late() -> None:
+        with pytest.raises(sa.exc.OperationalError), database.write():
+            pass
+
+    with database.write(), threads(come_too_late):
         pass
     with database.write() as db:
         facts.put(db, "news", "1")

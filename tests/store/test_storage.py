@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from cluster import Cluster
+from cluster import IN_FILES, Cluster
 
+from beanpole import storage
 from beanpole.home import Home
-from beanpole.storage import VARIABLE, chosen, opened
-from beanpole.store import facts
+from beanpole.storage import AT_ONCE, VARIABLE, chosen, move, opened
+from beanpole.store import events, facts, instances, operations
 from beanpole.store.database import Database, DatabaseUnusable
+from beanpole.store.events import Filter
+from beanpole.store.instances import Instance
+from beanpole.store.operations import Draft
 from beanpole.store.postgresql import address
+from beanpole.store.schema import environment, metadata
 
 pytestmark = pytest.mark.postgresql
 
@@ -24,6 +29,7 @@ numbers = count()
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(Database, "at", IN_FILES)
     made = Home(tmp_path / "home")
     made.make()
     return made
@@ -40,10 +46,10 @@ def start(home: Home, where: sa.URL | None) -> str:
         return facts.identity(database, "elsewhere").store
 
 
-def refusal(home: Home, where: sa.URL | None) -> tuple[str, str]:
+def refusal(home: Home, where: sa.URL | None, moving: sa.URL | None = None) -> tuple[str, str]:
     """Cause and remedy; nothing is said over several lines, and no password is said."""
     with pytest.raises(DatabaseUnusable) as refused:
-        start(home, where)
+        move(home, moving) if moving is not None else start(home, where)
     cause, _, remedy = str(refused.value).partition(". ")
     assert "\n" not in str(refused.value)
     assert "s3sam" not in str(refused.value)
@@ -107,6 +113,66 @@ def test_a_start_that_was_cut_short_is_begun_anew(home: Home, url: sa.URL, monke
         with pytest.raises(SystemExit):
             start(home, url)
     assert start(home, url) == start(home, chosen(None, home))
+
+
+def filled(home: Home) -> dict[str, list[tuple[object, ...]]]:
+    """A store in the home's file with something in many tables; all rows of it."""
+    database = Database.at(home.database)
+    facts.identity(database, "local-1")
+    columns = dict.fromkeys(("name", "application", "tier", "platform", "status", "health", "causes"), "x")
+    with database.write() as db:
+        db.execute(environment.insert().values(id="e-1", desired=1, created_at=0, updated_at=2**40, **columns))
+        instances.add(db, Instance("i-1", "e-1", "running", "127.0.0.1", None, 2**40, silent_since=None))
+        submit(db)
+        for number in range(3 * AT_ONCE // 2):
+            events.say(db, 0, events.Subject("shop"), f"event {number}")
+    found = everything(database)
+    database.close()
+    return found
+
+
+def submit(db: sa.Connection) -> int:
+    return operations.submit(db, 0, Draft("e-1", "update", "user", "ada", "r", None, None, 3, "{}", 2**40))
+
+
+def everything(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    with database.read() as db:
+        return {
+            table.name: sorted((tuple(row) for row in db.execute(sa.select(table))), key=repr)
+            for table in metadata.sorted_tables
+        }
+
+
+def test_a_store_that_moves_is_the_same_one_in_another_place(home: Home, url: sa.URL) -> None:
+    before = filled(home)
+    move(home, url)
+    assert not home.database.exists()
+    with opened(home, chosen(None, home), "local-1") as (database, _):
+        after = everything(database)
+        own = {"counter:tenure", "tenure-of"}
+        after["fact"] = [row for row in after["fact"] if row[0] not in own]
+        assert after == before
+        with database.write() as db:
+            operations.supersede(db, "e-1", 0)
+            assert submit(db) == 2
+            last = events.listed(db, Filter(), 1)[0].at
+            assert events.say(db, 0, events.Subject("shop"), "the next one") == last + 1
+    cause, _ = refusal(home, None, moving=url)
+    assert cause == f"the home {home.root} has no store in a file"
+
+
+def test_a_move_that_fails_leaves_the_store_where_it_was(
+    home: Home, url: sa.URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = filled(home)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_copy", lambda table, *_: sys.exit("killed") if table.name == "event" else None)
+        with pytest.raises(SystemExit):
+            move(home, url)
+    with opened(home, chosen(None, home), "local-1") as (database, _):
+        assert everything(database) == before
+    move(home, url)
+    assert chosen(None, home) == url
 
 
 def test_two_at_once(home: Home, url: sa.URL) -> None:

@@ -27,7 +27,6 @@ class CommandFailed(Exception):
         self.cause = cause
         self.remedy = remedy
 
-
     @classmethod
     def of(cls, message: str) -> Self:
         """A message of cause and remedy in its two parts."""

@@ -64,6 +64,9 @@ def up(
             "Also BEANPOLE_DATABASE, which may hold the password.",
         ),
     ] = None,
+    move: Annotated[
+        bool, typer.Option("--move", help="Move the store from the file in the home to the database first.")
+    ] = False,
     region: Annotated[str, typer.Option("--region", help="The name of the AWS region that clients see.")] = "local-1",
     home: HomeOption = None,
     json: JsonOption = False,
@@ -82,6 +85,8 @@ def up(
             "Stop it with `beanpole down`, or choose another home with --home.",
         )
     address = _database(database, chosen)
+    if move:
+        _move(terminal, chosen, address)
     last = last_of(chosen)
     before = last or FIRST
     wanted = Ports(before.api if api_port is None else api_port, before.balancer if port is None else port)
@@ -101,15 +106,35 @@ def _database(option: str | None, home: Home) -> URL | None:
     from beanpole.store.database import DatabaseUnusable
 
     try:
-        if option is not None and (given := chosen(option, home)) is not None and given.password is not None:
-            raise Misused(
-                "A password on the command line can be read by everybody on this machine.",
-                "Give the address with its password in BEANPOLE_DATABASE, or without it and the password in PGPASSFILE, "
-                "a service file or PGPASSWORD.",
-            )
-        return chosen(option, home)
+        found = chosen(option, home)
     except DatabaseUnusable as problem:
         raise Misused.of(str(problem)) from problem
+    if option is not None and found is not None and found.password is not None:
+        raise Misused(
+            "A password on the command line can be read by everybody on this machine.",
+            "Give the address with its password in BEANPOLE_DATABASE, or leave the password to PGPASSFILE, a service "
+            "file or PGPASSWORD.",
+        )
+    return found
+
+
+def _move(terminal: Terminal, home: Home, where: URL | None) -> None:
+    from beanpole.home import HomeUnusable
+    from beanpole.storage import move
+    from beanpole.store.database import DatabaseUnusable
+
+    if where is None:
+        raise Misused("It is not said where the store moves to.", "Name an empty database with --database.")
+    try:
+        home.make()
+        home.lock()
+        move(home, where)
+    except (HomeUnusable, DatabaseUnusable) as problem:
+        raise CommandFailed.of(str(problem)) from problem
+    finally:
+        home.clear()
+        home.unlock()
+    terminal.say(f"The store has moved. The file stays as {home.database}.moved, until you delete it.")
 
 
 def _here(

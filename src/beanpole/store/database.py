@@ -74,6 +74,8 @@ class Database:
                 raise  # of the moment: locked, or a disk that fails
             cause = str(getattr(problem, "orig", None) or problem).partition("\n")[0]
             remedy = "Put a backup in its place, or use the Beanpole that wrote it."
+            if self.engine.dialect.name == "postgresql":
+                remedy = "Let its user make tables there; if a newer Beanpole wrote it, use that one."
             raise DatabaseUnusable(f"the database {self.name} cannot be used: {cause}. {remedy}") from problem
 
     def migrate(self) -> None:
@@ -86,17 +88,17 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        with self._transaction(write=True) as db:
+        with self._begun(write=True) as db:
             self.fence(db)
             yield db
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        with self._transaction(write=False) as db:
+        with self._begun(write=False) as db:
             yield db
 
     @contextmanager
-    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+    def _begun(self, *, write: bool) -> Iterator[sa.Connection]:
         try:
             with self.engine.connect().execution_options(beanpole_write=write) as db, db.begin():
                 yield db

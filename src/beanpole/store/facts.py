@@ -41,7 +41,7 @@ def _bucket(region: str, account: str) -> str:
 
 
 def identity(database: Database, region: str, store: str | None = None) -> Identity:
-    """This store's identity; made at the first call. `region` and `store`, its id if one was chosen, count then only."""
+    """This store's identity; made at the first call. `region` and `store`, an id that was chosen, count then only."""
     fresh = {
         "store": store or new_id(),
         "account": str(secrets.randbelow(9 * 10**11) + 10**11),

@@ -1,7 +1,7 @@
 """How PostgreSQL keeps the promises of `Database`.
 
-Writers take one lock, one after the other, and read when they have it: under READ COMMITTED every statement sees what was
-committed before it, and nobody else commits while the lock is held. (REPEATABLE READ would fix the snapshot in the
+Writers take one lock, one after the other, and read when they have it: under READ COMMITTED every statement sees what
+was committed before it, and nobody else commits while the lock is held. (REPEATABLE READ would fix the snapshot in the
 statement that waits for the lock, before its wait is over.) Readers have one snapshot of their own. No wait is endless.
 """
 
@@ -21,7 +21,7 @@ LOCK = int.from_bytes(b"beanpole", "big")
 """The advisory lock of who writes. The next number is that of the control plane; see tenure.py."""
 
 CONNECTIONS = 30
-"""At once, five of them for as long as the process lives. Who waits for the lock has one, and must not keep readers out."""
+"""At once; five of them stay. Who waits for the lock has one, and must not keep readers out."""
 
 CONNECT_TIMEOUT = 5
 """Seconds for a connection to be made."""

@@ -1,8 +1,8 @@
 """One control plane at a time has a PostgreSQL database. (That of SQLite is in a home, and the home has a lock.)
 
-A lock of a session keeps a second control plane out, and goes with the session, however the first one ends. It also goes
-when the connection breaks while the first one lives, so tenures are numbered besides: whoever comes later has a higher
-number, and in the transactions of the one before nothing can be written any more.
+A lock of a session keeps a second control plane out, and goes with the session, however the first one ends. It also
+goes when the connection breaks while the first one lives, so tenures are numbered besides: whoever comes later has a
+higher number, and in the transactions of the one before nothing can be written any more.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Tenure:
         self._number = 0
 
     def take(self) -> None:
-        """Keep others out. DatabaseUnusable when one is in. To be called before migrations, which others would notice."""
+        """Keep others out, before anything is changed. DatabaseUnusable when one is in."""
         limit = time.monotonic() + PATIENCE
         while not self._lock():
             if time.monotonic() < limit:
@@ -67,7 +67,7 @@ class Tenure:
             if self._session is not None:
                 self._session.exec_driver_sql("SELECT 1")
                 return
-        except sa.exc.OperationalError:
+        except sa.exc.SQLAlchemyError:
             self.leave()
         if not self._lock():
             raise Superseded(
