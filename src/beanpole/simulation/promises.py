@@ -11,6 +11,7 @@ from beanpole.operations import closing
 from beanpole.policies import plan as plans
 from beanpole.policies.change import floor
 from beanpole.policies.plan import Fetch, Leave, Plan, Retire, Terminate
+from beanpole.simulation.prepare import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +21,24 @@ if TYPE_CHECKING:
 
 LAUNCHED = "Successfully launched environment: "
 
-SUCCESSES = (closing.SUCCEEDED, closing.TERMINATED)
-FAILURES = (closing.NOT_DEPLOYED, closing.NOT_CONFIGURED, closing.NOT_LAUNCHED, closing.NOT_TERMINATED)
+SWAPPED = closing.SWAPPED.format("shop", BESIDE)
+
+SUCCESSES = (closing.SUCCEEDED, closing.TERMINATED, closing.RESTARTED, SWAPPED)
+FAILURES = (
+    closing.NOT_DEPLOYED,
+    closing.NOT_CONFIGURED,
+    closing.NOT_RESTARTED,
+    closing.NOT_REBUILT,
+    closing.NOT_SWAPPED,
+    closing.NOT_LAUNCHED,
+    closing.NOT_TERMINATED,
+)
 
 EARLY = 0.1
 """Seconds by which a drain may be shorter: its delay begins when it is decided, not when the balancer has heard."""
 
+
+INSTANCES = "SELECT id FROM instance WHERE environment_id = ?"
 
 Sample = tuple[float, int, dict[str, int]]
 """Since when so many instances answer requests, and how many of them with which release."""
@@ -50,6 +63,8 @@ class Promises:
         self._event_at = 0
         self._phases: dict[int, str] = {}
         self._plans: dict[int, Plan] = {}
+        self.spans: dict[int, tuple[float, float]] = {}
+        """Begin and end of each operation."""
         self._out = 0
         self._epochs: dict[int, int] = {}
 
@@ -123,21 +138,23 @@ class Promises:
 
     # What can be read
 
-    def committed(self) -> None:
+    def committed(self, tables: set[str]) -> None:
         ask = self._world.store.ask
-        rows = ask(
-            "SELECT id, phase, kind, plan, return_plan, release, abort FROM operation "
-            "WHERE phase <> 'done' OR id IN (SELECT value FROM json_each(?))",
-            "[" + ",".join(map(str, self._phases)) + "]",
-        )
-        for number, phase, kind, plan, back, release, _ in rows:
-            if self._phases.get(number) != phase:
-                self._changed(number, phase, kind, back if phase == "return" else plan, release)
-        for row in ask("SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id", self._event):
-            self._heard(*row)
+        if "operation" in tables:
+            known = ",".join(map(str, self._phases)) or "0"
+            for number, phase in ask(f"SELECT id, phase FROM operation WHERE phase <> 'done' OR id IN ({known})"):  # noqa: S608
+                if self._phases.get(number) != phase:
+                    ((kind, plan, back),) = ask("SELECT kind, plan, return_plan FROM operation WHERE id = ?", number)
+                    self._changed(number, phase, kind, back if phase == "return" else plan)
+        if "event" in tables:
+            query = "SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id"
+            for row in ask(query, self._event):
+                self._heard(*row)
 
-    def _changed(self, number: int, phase: str, kind: str, text: str | None, release: int | None) -> None:
+    def _changed(self, number: int, phase: str, kind: str, text: str | None) -> None:
+        now = self._world.loop.time()
         self._world.note(f"operation {number} ({kind}): {phase}")
+        self.spans[number] = self.spans.get(number, (now, now))[0], now
         if phase == "done":
             del self._phases[number]
             self._leaving.clear()
@@ -186,6 +203,8 @@ class Promises:
             self.breaks(f"{message!r} can be read while the environment is {status}")
         if status == "Ready":
             self._compare(request, message)
+        if message == SWAPPED:
+            self._compare_names()
         self._ended(request)
 
     def _compare(self, request: str, message: str) -> None:
@@ -200,10 +219,16 @@ class Promises:
             request,
         )
         for digest, desired in goals:
-            for seat in self._world.edge.seats.values():
+            for seat in self._world.edge.mine():
                 name = seat.endpoint.instance_id
                 if seat.serving and seat.endpoint.digest != digest and not self._is_excused(name):
                     self.breaks(f"{name} gets requests for release {seat.endpoint.digest} when {message!r} is told")
-            there = [name for (name,) in self._world.store.ask("SELECT id FROM instance")]
+            there = [name for (name,) in self._world.store.ask(INSTANCES, self._world.environment)]
             if len([name for name in there if not self._is_excused(name)]) > desired:
                 self.breaks(f"there are {len(there)} instances instead of {desired} when {message!r} is told")
+
+    def _compare_names(self) -> None:
+        """Whoever reads that the names were exchanged is led by them to the other environment."""
+        names = dict(self._world.store.ask("SELECT cname_prefix, id FROM environment WHERE terminated_at IS NULL"))
+        if self._world.edge.names != names:
+            self.breaks(f"names lead to {self._world.edge.names} instead of {names} when {SWAPPED!r} is told")
