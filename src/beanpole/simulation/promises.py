@@ -5,12 +5,13 @@ A broken promise is a sentence with its second. What befell an instance is its e
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from beanpole.operations import closing
 from beanpole.policies import plan as plans
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Fetch, Leave, Plan, Retire, Terminate
+from beanpole.policies.plan import Fetch, Launch, Leave, Plan, Retire, Shift, Terminate
 from beanpole.simulation.prepare import BESIDE
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ EARLY = 0.1
 
 INSTANCES = "SELECT id FROM instance WHERE environment_id = ?"
 
+BOUND = "%/bind"
+"""Keys of the journal under which it says which instance was made for a slot."""
+
 Sample = tuple[float, int, dict[str, int]]
 """Since when so many instances answer requests, and how many of them with which release."""
 
@@ -56,7 +60,11 @@ class Promises:
         """Instances that have served, and are to go on serving."""
         self.lowest = 10**9
         self.samples: list[Sample] = []
+        self._needed = 0
+        """Instances that have to serve while an operation goes on."""
         self._leaving: set[str] = set()
+        """Those that a step has begun to take away."""
+        self._entry = 0
         self._told: set[str] = set()
         self._leader: dict[str, int] = {}
         self._event = 0
@@ -94,6 +102,10 @@ class Promises:
         if len(missing) > self._out:
             names = ", ".join(sorted(missing))
             self.breaks(f"{names} should serve and does not; {self._out} may be out of rotation")
+        if self._needed and len(available) < self._needed - self._out:
+            lost = [name for name in world.machines if name not in available and self._is_excused(name)]
+            if len(available) + len(lost) < self._needed - self._out:
+                self.breaks(f"{len(available)} instances serve; the plan promises {self._needed - self._out}")
 
     def _is_excused(self, name: str) -> bool:
         machine = self._world.machines.get(name)
@@ -144,29 +156,51 @@ class Promises:
             known = ",".join(map(str, self._phases)) or "0"
             for number, phase in ask(f"SELECT id, phase FROM operation WHERE phase <> 'done' OR id IN ({known})"):  # noqa: S608
                 if self._phases.get(number) != phase:
-                    ((kind, plan, back),) = ask("SELECT kind, plan, return_plan FROM operation WHERE id = ?", number)
-                    self._changed(number, phase, kind, back if phase == "return" else plan)
+                    query = "SELECT kind, plan, return_plan, desired FROM operation WHERE id = ?"
+                    ((kind, plan, back, desired),) = ask(query, number)
+                    self._changed(number, phase, kind, back if phase == "return" else plan, desired)
+        if "journal" in tables:
+            for entry, number, key in ask("SELECT id, operation_id, key FROM journal WHERE id > ?", self._entry):
+                self._entry = entry
+                if key.endswith("/begin"):
+                    self._begins(number, key.split("/")[1])
         if "event" in tables:
             query = "SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id"
             for row in ask(query, self._event):
                 self._heard(*row)
 
-    def _changed(self, number: int, phase: str, kind: str, text: str | None) -> None:
+    def _changed(self, number: int, phase: str, kind: str, text: str | None, desired: int | None) -> None:
         now = self._world.loop.time()
         self._world.note(f"operation {number} ({kind}): {phase}")
         self.spans[number] = self.spans.get(number, (now, now))[0], now
         if phase == "done":
             del self._phases[number]
             self._leaving.clear()
+            self._needed = 0
         else:
             self._phases[number] = phase
-            plan = plans.decode(text or "")
-            self._plans[number] = plan
-            self._leaving |= {
-                slot for step in plan.steps if isinstance(step, Leave | Terminate | Retire) for slot in step.slots
-            }
-            self.established -= self._leaving
+            plan = self._plans[number] = plans.decode(text or "")
+            if phase == "forward":
+                self._needed = _needed(plan, kind, len(self.established), desired)
         self._out = self._may_be_out()
+
+    def _begins(self, number: int, key: str) -> None:
+        """Some are on their way out from the begin of such a step on."""
+        plan = self._plans.get(number)
+        step = next((step for step in plan.steps if step.key == key), None) if plan is not None else None
+        match step:
+            case Leave(slots=slots) | Terminate(slots=slots) | Retire(slots=slots):
+                leaving = set(slots)
+            case Shift(percent=0, to=to):
+                leaving = set(to)
+            case Shift(percent=100, to=to):
+                rows = self._world.store.ask("SELECT result FROM journal WHERE operation_id = ? AND key LIKE ?", number, BOUND)
+                new = {json.loads(result)["instance"] for (result,) in rows}
+                leaving = self.established - new - set(to)
+            case _:
+                return
+        self._leaving |= leaving
+        self.established -= leaving
 
     def _may_be_out(self) -> int:
         """How many instances may be out of rotation at once, by the policy's own arithmetic."""
@@ -232,3 +266,13 @@ class Promises:
         names = dict(self._world.store.ask("SELECT cname_prefix, id FROM environment WHERE terminated_at IS NULL"))
         if self._world.edge.names != names:
             self.breaks(f"names lead to {self._world.edge.names} instead of {names} when {SWAPPED!r} is told")
+
+
+def _needed(plan: Plan, kind: str, present: int, desired: int | None) -> int:
+    """How many have to serve all the time that it goes on, of so many: only where there is no room they leave first."""
+    if kind == "terminate":
+        return 0
+    needed = min(present, desired if desired is not None else present)
+    first = next((step for step in plan.steps if isinstance(step, Launch | Leave)), None)
+    early = isinstance(first, Leave) and any(isinstance(step, Launch) for step in plan.steps)
+    return needed - max(len(step.slots) for step in plan.steps if isinstance(step, Leave)) if early else needed
