@@ -13,13 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from beanpole.policies import plan as plans
 from beanpole.policies.canary import SLOW_FLOOR, SLOW_SHARE, Terms
-from beanpole.policies.plan import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from beanpole.simulation.traffic import Fared
     from beanpole.simulation.world import World
 
@@ -31,6 +27,9 @@ FAINT = 1.5
 
 CLASS = 1.6
 """Latencies are counted in classes a quarter apart, so that two ways to look at them may differ by two classes."""
+
+LAST = 4.0
+"""Seconds at the end of a watch whose requests nobody may have counted yet."""
 
 TERMS = Terms()
 
@@ -44,30 +43,35 @@ class Canary(msgspec.Struct, frozen=True):
     ended: str
 
 
-def canary_of(world: World, row: Sequence[Any], begin: float, end: float) -> tuple[Canary | None, list[str]]:
-    """Of one operation; None when it watched none. `begin` and `end`: its seconds. Also what was promised otherwise."""
-    number, outcome, text, digest, error = row
-    watch = next((step for step in plans.decode(text).steps if isinstance(step, Watch)), None)
-    if watch is None:
+WATCHED = (
+    "SELECT outcome, digest, error, journal.result FROM operation JOIN release "
+    "ON release.environment_id = operation.environment_id AND number = release "
+    "LEFT JOIN journal ON journal.operation_id = operation.id AND key = 'forward/watch/new-1' "
+    "WHERE phase = 'done' AND operation.id = ?"
+)
+
+
+def canary_of(world: World, number: int, begin: float, end: float) -> tuple[Canary | None, list[str]]:
+    """Of the operation of that number, which watched one in these seconds. Also what was promised otherwise."""
+    rows = world.store.ask(WATCHED, number)
+    if not rows:
         return None, []
-    journal = dict(world.store.ask("SELECT key, result FROM journal WHERE operation_id = ?", number))
-    if f"forward/{watch.key}/begin" not in journal:
-        return None, []
-    result: dict[str, Any] = json.loads(journal.get(f"forward/{watch.key}/{watch.slots[0]}", "{}"))
+    ((outcome, digest, error, noted),) = rows
+    result: dict[str, Any] = json.loads(noted or "{}")
     blame: dict[str, Any] = json.loads(error or "{}")
     refused = blame.get("stage") == "Watch" and "the new release" in blame["cause"]
     passed = outcome == "succeeded" and not result.get("promoted")
     ended = "refused" if refused else "passed" if passed else "promoted" if result.get("promoted") else "otherwise"
     found = Canary(number, world.version(digest).is_equal, bool(result.get("judged")) or refused, ended)
-    new, old = world.edge.traffic.fared(digest, begin, end)
+    new, old = world.edge.traffic.fared(digest, begin, end if refused else end - LAST)
     counted = (
         f"{new.failed} of {new.requests} requests failed at the new release, {old.failed} of {old.requests} at the old"
     )
-    enough = min(new.requests, old.requests) >= TERMS.requests
+    enough = min(new.requests, old.requests) >= TERMS.requests and not _is_mute(world, begin, end)
     broken = []
     if passed and enough and (_errors(new, old, CLEAR) or _slow(new, old, CLEAR, CLASS)):
         broken.append(f"a bad canary became the whole fleet in operation {number}: {counted}")
-    if passed and not found.judged and (enough or _should_be_enough(world)):
+    if passed and not found.judged and enough:
         broken.append(f"the canary of operation {number} was not judged though it had enough requests: {counted}")
     if refused and not (_errors(new, old, FAINT) or _slow(new, old, FAINT, 1 / CLASS)):
         broken.append(f"a good canary was refused in operation {number}: {counted}")
@@ -97,8 +101,7 @@ def _more(one: tuple[int, int], other: tuple[int, int], sure: float, allowed: fl
     return share - beside - sure * deviation > allowed
 
 
-def _should_be_enough(world: World) -> bool:
-    """Where nothing befell anybody, by the rate at which requests come."""
-    scenario = world.scenario
-    fewest = min(scenario.percent, 100 - scenario.percent) / 100 * scenario.rate * scenario.evaluation
-    return not scenario.faults and fewest >= 2 * TERMS.requests
+def _is_mute(world: World, begin: float, end: float) -> bool:
+    """Whether the balancer could not be asked for a part of that time: then nobody knows what it counted."""
+    faults = (fault for fault in world.scenario.faults if fault.kind == "edge")
+    return any(fault.at <= end and fault.at + fault.lasts >= begin for fault in faults)

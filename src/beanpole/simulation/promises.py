@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.operations import closing
 from beanpole.policies import plan as plans
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Fetch, Launch, Leave, Plan, Retire, Shift, Terminate
+from beanpole.policies.plan import Fetch, Launch, Leave, Plan, Retire, Shift, Terminate, Watch
 from beanpole.simulation.prepare import BESIDE
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class Promises:
         self._plans: dict[int, Plan] = {}
         self.spans: dict[int, tuple[float, float]] = {}
         """Begin and end of each operation."""
+        self.watches: dict[int, tuple[float, float]] = {}
+        """Begin and end of the watch of each operation that had one."""
         self._out = 0
         self._epochs: dict[int, int] = {}
 
@@ -164,6 +166,8 @@ class Promises:
                 self._entry = entry
                 if key.endswith("/begin"):
                     self._begins(number, key.split("/")[1])
+                elif number in self.watches and key.split("/")[1] == "watch":
+                    self.watches[number] = self.watches[number][0], self._world.loop.time()
         if "event" in tables:
             query = "SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id"
             for row in ask(query, self._event):
@@ -173,6 +177,8 @@ class Promises:
         now = self._world.loop.time()
         self._world.note(f"operation {number} ({kind}): {phase}")
         self.spans[number] = self.spans.get(number, (now, now))[0], now
+        if phase == "return" and number in self.watches:
+            self.watches[number] = self.watches[number][0], now
         if phase == "done":
             del self._phases[number]
             self._leaving.clear()
@@ -197,6 +203,9 @@ class Promises:
                 rows = self._world.store.ask("SELECT result FROM journal WHERE operation_id = ? AND key LIKE ?", number, BOUND)
                 new = {json.loads(result)["instance"] for (result,) in rows}
                 leaving = self.established - new - set(to)
+            case Watch():
+                self.watches[number] = (self._world.loop.time(),) * 2
+                return
             case _:
                 return
         self._leaving |= leaving

@@ -20,7 +20,7 @@ from beanpole.options.precedence import GROUP
 from beanpole.options.setting import ENVIRONMENT_PROPERTIES, Setting
 from beanpole.simulation.audit import audit, unsettled
 from beanpole.simulation.canaries import canary_of
-from beanpole.simulation.census import take
+from beanpole.simulation.census import end_of, take
 from beanpole.simulation.faults import Faults
 from beanpole.simulation.loop import VirtualLoop
 from beanpole.simulation.plane import ControlPlane
@@ -44,12 +44,6 @@ LOOK = 1.0
 
 AGAIN = 1.0
 """Seconds until a client repeats a call that nobody answered."""
-
-WATCHED = (
-    "SELECT operation.id, outcome, plan, digest, error FROM operation JOIN release "
-    "ON release.environment_id = operation.environment_id AND number = release "
-    "WHERE phase = 'done' AND plan LIKE '%\"Watch\"%'"
-)
 
 
 @dataclass
@@ -76,6 +70,10 @@ class History:
     steps: Counter[str] = field(default_factory=Counter)
     """That were begun: phase and kind."""
     canaries: list[Canary] = field(default_factory=list)
+    end: list[str] = field(default_factory=list)
+    """How all stands in the end, in lines without times; new instances are called alike."""
+    entries: int = 0
+    """Of all journals."""
 
     @property
     def struck(self) -> int:
@@ -115,8 +113,8 @@ class Simulation:
         self.promises.broken += [
             f"{self.loop.time():8.3f} {words}" for words in left or audit(self.world, self.promises)
         ]
-        for number, *row in self.world.store.ask(WATCHED):
-            canary, broken = canary_of(self.world, (number, *row), *self.promises.spans[number])
+        for number, span in self.promises.watches.items():
+            canary, broken = canary_of(self.world, number, *span)
             self._canaries += [canary] if canary is not None else []
             self.promises.broken += broken
         for words in self._faults():
@@ -157,6 +155,8 @@ class Simulation:
             plans=census.plans,
             steps=census.steps,
             canaries=self._canaries,
+            end=end_of(self.world),
+            entries=self.world.store.entries(),
         )
 
     async def _settle(self, script: asyncio.Task[None]) -> list[str]:

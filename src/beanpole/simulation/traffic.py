@@ -7,6 +7,7 @@ in which nobody does pays nothing; and what was told once is told to everybody e
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,7 +65,6 @@ class Traffic:
         self._ways: list[tuple[float, list[_Way]]] = []
         self._told: dict[int, dict[str, Any]] = {}
         self._fared: dict[int, dict[str, Fared]] = {}
-        self._newest = 0
         self._begin = int(world.loop.clock() - world.loop.time())
 
     def moved(self, seats: Iterator[Seat]) -> None:
@@ -88,23 +88,18 @@ class Traffic:
         """As the balancer tells it: complete seconds later than `after`, by its clock."""
         newest = int(self._world.loop.clock()) - WHOLE
         # What nobody asks for is not drawn.
-        for second in range(max(self._newest, after, self._begin) + 1, newest + 1):
-            self._told[second] = self._second(second)
-        self._newest = max(self._newest, newest)
         seconds = {
-            str(second): {self._world.environment: self._told[second]}
-            for second in range(after + 1, newest + 1)
-            if second in self._told
+            str(second): {self._world.environment: self._second(second)}
+            for second in range(max(after, self._begin) + 1, newest + 1)
         }
         return {"now": newest, "seconds": seconds, "totals": {}, "unreadable": 0}
 
     def fared(self, digest: str, begin: float, end: float) -> tuple[Fared, Fared]:
-        """Requests to that release, and those to all others, that were told between these times of the loop."""
+        """Requests to that release, and those to all others, between these times of the loop."""
         mine, others = Fared(latencies=[]), Fared(latencies=[])
-        for second, found in self._fared.items():
-            if not begin <= second - self._begin <= end:
-                continue
-            for name, each in found.items():
+        for second in range(self._begin + math.ceil(begin), self._begin + int(end)):
+            self._second(second)
+            for name, each in self._fared.get(second, {}).items():
                 into = mine if name == digest else others
                 into.requests += each.requests
                 into.failed += each.failed
@@ -112,6 +107,13 @@ class Traffic:
         return mine, others
 
     def _second(self, second: int) -> dict[str, Any]:
+        """The same whoever asks."""
+        known = self._told.get(second)
+        if known is None:
+            known = self._told[second] = self._drawn(second)
+        return known
+
+    def _drawn(self, second: int) -> dict[str, Any]:
         at = second - self._begin + 0.5
         ways = [way for way in self._at(at) if at < way.until]
         whole = sum(way.weight for way in ways)
