@@ -40,7 +40,9 @@ def end_of(world: World) -> list[str]:
     number is a matter of when they were made."""
     ask = world.store.ask
     releases: dict[str, str] = {}
-    for digest, number, label in ask("SELECT digest, number, version_label FROM release ORDER BY environment_id, number"):
+    for digest, number, label in ask(
+        "SELECT digest, number, version_label FROM release ORDER BY environment_id, number"
+    ):
         releases.setdefault(digest, f"release {number} ({label})")
     found = [
         f"{name} ({prefix}): {status}, {label}, {desired} instances"

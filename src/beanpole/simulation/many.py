@@ -83,7 +83,7 @@ def several(seeds: Iterable[int]) -> Sum:
     return whole
 
 
-def many(deployments: int, *, first: int = 0, processes: int = 0, told: Callable[[Sum], object] = id) -> Sum:
+def many(deployments: int, *, first: int = 0, processes: int = 0, told: Callable[[Sum], object] = bool) -> Sum:
     """Seeds from `first` on until there were so many deployments. `processes`: 0 for as many as there are cores.
 
     `told` is called with the sum so far, now and then. Seeds are taken in their order, and a whole number of them.

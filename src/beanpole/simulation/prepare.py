@@ -12,7 +12,7 @@ from beanpole.operations.health_check import health_check
 from beanpole.options.precedence import GROUP, ROLLING_UPDATE
 from beanpole.simulation.balancer import Snapshot
 from beanpole.simulation.library import library
-from beanpole.store import applications, environments, instances, schema
+from beanpole.store import applications, environments, schema
 from beanpole.store.applications import Application, Version
 from beanpole.store.environments import Environment
 from beanpole.store.hosts import Host

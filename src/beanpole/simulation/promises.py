@@ -200,7 +200,9 @@ class Promises:
             case Shift(percent=0, to=to):
                 leaving = set(to)
             case Shift(percent=100, to=to):
-                rows = self._world.store.ask("SELECT result FROM journal WHERE operation_id = ? AND key LIKE ?", number, BOUND)
+                rows = self._world.store.ask(
+                    "SELECT result FROM journal WHERE operation_id = ? AND key LIKE ?", number, BOUND
+                )
                 new = {json.loads(result)["instance"] for (result,) in rows}
                 leaving = self.established - new - set(to)
             case Watch():

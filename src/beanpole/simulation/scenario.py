@@ -181,7 +181,7 @@ def _commands(random: Random, watched: bool) -> tuple[Command, ...]:
         first: tuple[CommandKind, ...] = ("configure", "check", "replace", "replace", "both", "restart", "rebuild")
         kind = random.choice((*first, "swap"))
         found = [Command(kind, random.uniform(0.5, 2.0), random.randint(2, 3), random.randint(1, 5))]
-    for _ in range(random.choice((0, 1, 1, 2, 2, 3))):
+    for _ in range(random.choice((0, 1, 1, 2, 3, 3))):
         kind = random.choice(FURTHER)
         number = random.randint(1, 5) if kind == "scale" else random.randint(1, 3)
         meanwhile = kind in MEANWHILE or random.random() < 0.2

@@ -61,7 +61,9 @@ _LIVE = (
     .where(environment.c.terminated_at.is_(None))
     .order_by(environment.c.name, environment.c.created_at.desc())
 )
-_BY_NAME = sa.select(environment).where(environment.c.name == sa.bindparam("name"), environment.c.terminated_at.is_(None))
+_BY_NAME = sa.select(environment).where(
+    environment.c.name == sa.bindparam("name"), environment.c.terminated_at.is_(None)
+)
 _ADD = environment.insert()
 _OPTIONS = sa.select(option.c.namespace, option.c.name, option.c.resource, option.c.value).where(
     option.c.environment_id == sa.bindparam("of")

@@ -35,9 +35,7 @@ Outcome = Literal["succeeded", "failed", "aborted"]
 
 def _mine(query: Any) -> Any:
     """Only while the lease is held; see `_key`."""
-    return query.where(
-        operation.c.id == sa.bindparam("held"), operation.c.epoch == sa.bindparam("mine"), is_open
-    )
+    return query.where(operation.c.id == sa.bindparam("held"), operation.c.epoch == sa.bindparam("mine"), is_open)
 
 
 _OLDEST = sa.select(sa.func.min(operation.c.id)).where(is_open).group_by(operation.c.environment_id)
