@@ -16,6 +16,7 @@ from beanpole.simulation.scenario import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
     from beanpole.simulation.run import History
 
@@ -91,7 +92,7 @@ def many(deployments: int, *, first: int = 0, processes: int = 0, told: Callable
     processes = processes or os.cpu_count() or 1
     whole, begin = Sum(), first
     with ProcessPoolExecutor(processes) as pool:
-        running = set()
+        running: set[Future[Sum]] = set()
         while running or whole.deployments < deployments:
             while whole.deployments < deployments and len(running) < processes:
                 running.add(pool.submit(several, range(begin, begin + TOGETHER)))

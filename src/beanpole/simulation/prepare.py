@@ -58,12 +58,12 @@ def prepare(world: World, plane: ControlPlane) -> None:
             scenario.instances, "v1", 1, now, now,
         )  # fmt: skip
         beside = msgspec.structs.replace(new, id="e-2", name=BESIDE, cname_prefix=BESIDE, desired=1)
-        for each in (new, beside) if swaps else (new,):
-            environments.add(db, each)
-            own = stored | {(GROUP, size, ""): str(each.desired) for size in ("MinSize", "MaxSize")}
-            environments.put_options(db, each.id, own)
-            submit.add_release(db, control, each.id, composed, own)
-            environments.update_release(db, each.id, 1, passed_at=now - 3_600_000)
+        for one in (new, beside) if swaps else (new,):
+            environments.add(db, one)
+            own = stored | {(GROUP, size, ""): str(one.desired) for size in ("MinSize", "MaxSize")}
+            environments.put_options(db, one.id, own)
+            submit.add_release(db, control, one.id, composed, own)
+            environments.update_release(db, one.id, 1, passed_at=now - 3_600_000)
         health = msgspec.json.encode(health_check(composed.settings)).decode()
         there, endpoints = [], []
         digest = composed.content.digest()

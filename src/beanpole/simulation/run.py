@@ -132,9 +132,9 @@ class Simulation:
         self.loop.run_until(lambda: not any(process.tasks for process in processes), self.loop.time() + 60)
 
     def _history(self) -> History:
-        ask, begin = self.world.store.ask, self.loop.clock() - self.loop.time()
+        ask = self.world.store.ask
         census = take(self.world)
-        rows = ask("SELECT kind, outcome, created_at, finished_at FROM operation WHERE origin = 'user' ORDER BY id")
+        rows = ask("SELECT id, kind, outcome FROM operation WHERE origin = 'user' ORDER BY id")
         labels = dict(ask("SELECT digest, version_label FROM release"))
         samples = [
             (at, count, {labels[digest]: number for digest, number in sorted(releases.items())})
@@ -144,12 +144,12 @@ class Simulation:
             scenario=self.scenario,
             broken=self.promises.broken,
             timeline=self.world.timeline,
-            outcomes=[f"{kind}: {outcome}" for kind, outcome, *_ in rows],
+            outcomes=[f"{kind}: {outcome}" for _, kind, outcome in rows],
             seconds=self.loop.time(),
             lowest=self.promises.lowest,
             samples=samples,
             messages=[message for (message,) in ask("SELECT message FROM event ORDER BY id")],
-            spans=[(began / 1000 - begin, (ended or 0) / 1000 - begin) for *_, began, ended in rows],
+            spans=[self.promises.spans[number] for number, *_ in rows],
             refused=self._refused,
             felt=self.world.felt,
             plans=census.plans,
