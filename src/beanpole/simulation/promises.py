@@ -41,6 +41,11 @@ EARLY = 0.1
 
 INSTANCES = "SELECT id FROM instance WHERE environment_id = ?"
 
+OPERATION = (
+    "SELECT kind, plan, return_plan, coalesce(operation.desired, environment.desired) FROM operation "
+    "JOIN environment ON environment.id = environment_id WHERE operation.id = ?"
+)
+
 BOUND = "%/bind"
 """Keys of the journal under which it says which instance was made for a slot."""
 
@@ -158,8 +163,7 @@ class Promises:
             known = ",".join(map(str, self._phases)) or "0"
             for number, phase in ask(f"SELECT id, phase FROM operation WHERE phase <> 'done' OR id IN ({known})"):  # noqa: S608
                 if self._phases.get(number) != phase:
-                    query = "SELECT kind, plan, return_plan, desired FROM operation WHERE id = ?"
-                    ((kind, plan, back, desired),) = ask(query, number)
+                    ((kind, plan, back, desired),) = ask(OPERATION, number)
                     self._changed(number, phase, kind, back if phase == "return" else plan, desired)
         if "journal" in tables:
             for entry, number, key in ask("SELECT id, operation_id, key FROM journal WHERE id > ?", self._entry):
@@ -173,7 +177,7 @@ class Promises:
             for row in ask(query, self._event):
                 self._heard(*row)
 
-    def _changed(self, number: int, phase: str, kind: str, text: str | None, desired: int | None) -> None:
+    def _changed(self, number: int, phase: str, kind: str, text: str | None, desired: int) -> None:
         now = self._world.loop.time()
         self._world.note(f"operation {number} ({kind}): {phase}")
         self.spans[number] = self.spans.get(number, (now, now))[0], now
@@ -279,11 +283,11 @@ class Promises:
             self.breaks(f"names lead to {self._world.edge.names} instead of {names} when {SWAPPED!r} is told")
 
 
-def _needed(plan: Plan, kind: str, present: int, desired: int | None) -> int:
+def _needed(plan: Plan, kind: str, present: int, desired: int) -> int:
     """How many have to serve all the time that it goes on, of so many: only where there is no room they leave first."""
     if kind == "terminate":
         return 0
-    needed = min(present, desired if desired is not None else present)
+    needed = min(present, desired)
     first = next((step for step in plan.steps if isinstance(step, Launch | Leave)), None)
     early = isinstance(first, Leave) and any(isinstance(step, Launch) for step in plan.steps)
     return needed - max(len(step.slots) for step in plan.steps if isinstance(step, Leave)) if early else needed
