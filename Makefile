@@ -25,15 +25,17 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # pytest's exit status 5 means that nothing was selected: no failure when ARGS did the selecting.
 NOTHING_SELECTED := $(if $(ARGS),5,0)
 
-.PHONY: help demo test test-long test-deep test-postgresql test-hosts test-hosts-long reliability check bench bench-hosts clean
+.PHONY: help demo test test-long test-simulated test-deep test-postgresql test-hosts test-hosts-long reliability
+.PHONY: check bench bench-hosts clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    the whole story on this machine; at the end it stays up until Ctrl-C (ONCE=1: it exits)'
 	@echo 'make test    all tests, the quick ones first (ARGS="tests/aws -k sigv4" selects, WORKERS=2 runs fewer at once)'
 	@echo 'make test-long   further tests of the same kind, for which not every run has the time'
-	@echo 'make test-deep  ten thousand random deployments on simulated fleets, deaths in replacements (half an hour)'
 	@echo 'make test-postgresql  the tests of the store and of operations, and the loop of kills, on a PostgreSQL of their own'
+	@echo 'make test-simulated  ten thousand random deployments with faults to simulated fleets, on all cores'
+	@echo 'make test-deep  deaths in replacements, everywhere (half an hour)'
 	@echo 'make test-hosts  the tests on real Debian servers (root; Debian or Ubuntu; installs what it lacks with apt-get)'
 	@echo 'make test-hosts-long  further tests there: faults, adoption, an edge on a server, firewalls, memory'
 	@echo 'make reliability  all policies and all that can become of a deployment, every fault at every step, here and on five such'
@@ -57,6 +59,9 @@ test-long: $(VENV_READY) $(EB_READY)
 	@HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(if $(filter tests%,$(ARGS)),,$(PURE)) $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test-long: with real parts'
 	@.venv/bin/python -m pytest -q -m 'long and not hosts and not deep and not postgresql' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+
+test-simulated: $(VENV_READY)
+	@.venv/bin/python -m beanpole.simulation --deployments 10000 $(ARGS)
 
 test-deep: $(VENV_READY)
 	@.venv/bin/python -m pytest -q -m 'deep' -n $(WORKERS) --dist loadgroup $(ARGS)

@@ -307,6 +307,10 @@ operation = sa.Table(
     ),
 )
 
+is_open = operation.c.phase != sa.literal_column("'done'")
+"""Of an operation. Written out, and no parameter: where one may decide on a partial index, SQLite plans the statement
+anew each time that it is bound, which takes ten times as long as to execute it."""
+
 journal = sa.Table(
     "journal",
     metadata,
