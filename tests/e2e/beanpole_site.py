@@ -85,6 +85,8 @@ class Site:
     clients: dict[str, Any] = field(default_factory=dict)
     platform_version: str | None = None
     """Of the platforms that the control plane offers from its next start on; None for its own."""
+    program: Callable[..., None] = up.run_below
+    """What the process of the control plane does."""
 
     @property
     def home(self) -> Home:
@@ -102,7 +104,7 @@ class Site:
         environment = os.environ | {"PATH": f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"}
         words = (str(self.home.root), self.api_port, self.port, crash_at, self.platform_version)
         told, tells = FORKED.Pipe(duplex=False)
-        self.process = FORKED.Process(target=up.run_below, args=(str(self.root), dict(environment), words, tells))
+        self.process = FORKED.Process(target=self.program, args=(str(self.root), dict(environment), words, tells))
         self.process.start()
         tells.close()
         with told:

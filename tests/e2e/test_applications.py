@@ -97,7 +97,8 @@ packages:
 
 
 def test_settings_of_the_bundle_are_between_those_of_the_api_and_the_defaults(site: Site) -> None:
-    files = app("probe", "v1", **{".ebextensions/07_options.config": OPTIONS})
+    more = {".ebextensions/07_options.config": OPTIONS, ".platform/hooks/postdeploy/01_tell.sh": "#!/bin/sh\nexit 1\n"}
+    files = app("probe", "v1", **more)
     created = site.create(files, settings=(*BRISK, *properties(COLOR="api")))
     assert created["Outcome"] == "succeeded", created
     assert [body(site, f"/env?name={name}")["value"] for name in ("COLOR", "SIZE")] == ["api", "file"]
@@ -106,8 +107,9 @@ def test_settings_of_the_bundle_are_between_those_of_the_api_and_the_defaults(si
     assert settings[PROCESS, "HealthCheckPath"] == "/health"
     assert settings["aws:elasticbeanstalk:command", "Timeout"] == "600", "a default"
     warned = site.client().describe_events(RequestId=created["RequestId"], Severity="WARN")["Events"]
-    assert [event["Message"] for event in warned] == [
-        ".ebextensions/07_options.config, line 8: Beanpole does not carry out 'packages' yet; it is left out."
+    assert sorted(event["Message"] for event in warned) == [
+        ".ebextensions/07_options.config, line 8: Beanpole does not carry out 'packages' yet; it is left out.",
+        ".platform/hooks: Beanpole does not act on these files yet; they are left out.",
     ]
 
     answer = site.client().update_environment(

@@ -1,20 +1,19 @@
 """What can befall a server, or us, at each step of a deployment: the scenarios as data.
 
-A deployment is held at a step by files on the server that the fault is for; the application below waits for each of
-them where that step is. Nothing is timed: the fault comes when the step has begun and cannot have ended.
+A deployment is held at a step by files on the server that the fault is for; the application (held.py) waits for each
+of them where that step is. Nothing is timed: the fault comes when the step has begun and cannot have ended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-from beanpole_site import Settings, app
+from beanpole_site import Settings
 from bed import Bed
 
 HOLDS = "/run/hold"
-"""A folder that a boot empties. `NAME` in it holds who comes to that point; `NAME.reached` says that somebody did."""
+"""A folder that a boot empties."""
 
 LOCK = "/run/hold.lock"
 """Has the pid of who holds a lock."""
@@ -85,9 +84,6 @@ class Row:
     """What should have held and did not."""
     events: list[str] = field(default_factory=list)
 
-    def json(self) -> dict[str, Any]:
-        return dict(vars(self))
-
 
 def _gate(checks: int, interval: str) -> Settings:
     return (
@@ -149,50 +145,3 @@ def cells() -> Iterator[Cell]:
 
 def named(name: str) -> Cell:
     return next(cell for cell in cells() if cell.name == name)
-
-
-_HOLD = f"""\
-import os
-import pathlib
-import sys
-import time
-
-
-def hold(name):
-    folder = pathlib.Path("{HOLDS}")
-    if (folder / name).exists():
-        (folder / (name + ".reached")).touch()
-    while (folder / name).exists():
-        time.sleep(0.05)
-
-
-if __name__ == "__main__":
-    hold(sys.argv[1])
-    if sys.argv[2:]:
-        os.execvp(sys.argv[2], sys.argv[2:])
-"""
-_WORKER = """\
-import signal
-
-from hold import hold
-
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-signal.sigwait({signal.SIGTERM})
-hold("finish")
-"""
-_COMMANDS = """\
-container_commands:
-  wait:
-    command: "python3 hold.py prepare"
-"""
-
-
-def held(version: str) -> dict[str, str]:
-    """The application: the probe, with a worker, that can be held before it starts, in its commands and at its end."""
-    more = {
-        "Procfile": "web: python hold.py activate python server.py\nworker: python worker.py\n",
-        "hold.py": _HOLD,
-        "worker.py": _WORKER,
-        ".ebextensions/hold.config": _COMMANDS,
-    }
-    return app("probe", version, **more)

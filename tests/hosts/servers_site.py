@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from beanpole_site import Settings, Site, app, wait_for
 from bed import Server
+from rig import answer_of
 
 APP_PORT = 8080
 JOIN_LIMIT = 300.0
@@ -66,9 +66,12 @@ class ServersSite(Site):
         assert created["Outcome"] == "succeeded", (created, self.log())
         return created
 
-    def answers(self) -> dict[str, str]:
+    def answers(self, but: Collection[str] = ()) -> dict[str, str]:
         """What each server answers at its application port: the version, or what went wrong."""
-        return {server.name: self._answer(server) for server in self.servers}
+        asked = [server for server in self.servers if server.name not in but]
+        with ThreadPoolExecutor(max(len(asked), 1)) as threads:
+            found = threads.map(lambda server: answer_of(server.address, APP_PORT), asked)
+        return dict(zip([each.name for each in asked], found, strict=True))
 
     def versions(self) -> set[str]:
         """Those that servers with an instance answer with, past the edge."""
@@ -97,17 +100,6 @@ class ServersSite(Site):
         for name in names:
             assert not found[name].get("Cause"), found[name]
         return all(found[name]["State"] == "ready" for name in names)
-
-    def _answer(self, server: Server) -> str:
-        connection = http.client.HTTPConnection(server.address, APP_PORT, timeout=5)
-        with contextlib.closing(connection):
-            try:
-                connection.request("GET", "/version", headers={"Host": "shop-dev.localhost"})
-                answer = connection.getresponse()
-                body = answer.read().decode()
-            except OSError as error:
-                return f"nothing: {error}"
-        return str(json.loads(body)["version"]) if answer.status == 200 else f"{answer.status}: {body.strip()}"
 
 
 @contextlib.contextmanager

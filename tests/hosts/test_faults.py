@@ -65,7 +65,7 @@ def test_a_server_that_starts_while_nobody_looks_serves_what_passed(trial: Trial
 
     Its proxy knows of that one alone until we are back, so it is the others that serve meanwhile.
     """
-    old, boots = trial.in_line(), trial.digest()
+    old, boots = trial.in_line(), trial.store.digest()
     victim = trial.second()
     trial.bed.exec(victim, "sh", "-c", f"mkdir -p -m 1777 {HOLDS} && touch {HOLDS}/finish")
     request = trial.deploy_held(QUICK)
@@ -77,7 +77,7 @@ def test_a_server_that_starts_while_nobody_looks_serves_what_passed(trial: Trial
     assert trial.site.get()[0] == 200
     trial.site.start()
     ended = trial.site.ended(request_id=request, seconds=END_LIMIT)
-    assert trial.in_line() == (trial.label(ended["Release"]) if ended["Outcome"] == "succeeded" else old)
+    assert trial.in_line() == (trial.store.label(ended["Release"]) if ended["Outcome"] == "succeeded" else old)
 
 
 @pytest.mark.parametrize("dead", [1, 2, 3])
@@ -87,17 +87,17 @@ def test_servers_that_are_dead_beforehand(trial: Trial, dead: int) -> None:
     victims = list(trial.instances())[:dead]
     for name in victims:
         trial.bed.kill(name)
-    wait_for("silence", lambda: len(trial.silent()) == dead, SILENT_LIMIT)
+    wait_for("silence", lambda: len(trial.store.silent()) == dead, SILENT_LIMIT)
     request = trial.deploy_held(QUICK)
     ended = trial.site.ended(request_id=request, seconds=END_LIMIT)
-    wanted = trial.label(ended["Release"]) if dead < 3 else old
+    wanted = trial.store.label(ended["Release"]) if dead < 3 else old
     assert ended["Outcome"] == ("succeeded" if dead < 3 else "failed"), ended
-    assert set(trial.answers(but=victims).values()) == {wanted}
+    assert set(trial.site.answers(but=victims).values()) == {wanted}
     assert trial.site.environment()["Status"] == "Ready"
     for name in victims:
         if dead < 3:
             assert any(
-                "cannot be reached" in words and trial.instances()[name] in words for words in trial.said(request)
+                "cannot be reached" in words and trial.instances()[name] in words for words in trial.store.said(request)
             )
         trial.bed.start(name)
     assert trial.in_line() == wanted

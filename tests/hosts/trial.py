@@ -6,17 +6,15 @@ not: it is in the row's `problems`, so that one bad scenario says as much as a g
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 import time
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from beanpole_site import Settings, wait_for
 from bed import Bed, Server
-from matrix import HOLDS, LOCK, Cell, Row, held
+from held import held
+from matrix import HOLDS, LOCK, Cell, Row, named
 from servers_site import ONE_BY_ONE, ServersSite
+from store_view import StoreView
 
 HELD_LIMIT = 180.0
 """Seconds until the deployment is at its step."""
@@ -40,14 +38,19 @@ class Trial:
         self.bed = bed
         self.site = site
         self.servers = servers
+        self.store = StoreView(site.home.database)
         self._rate = rate
         self._number = 1
 
     def begin(self) -> None:
         """Five servers with one instance each, on v1."""
         self.site.add(self.servers)
-        created = self.site.create(held("v1"), instances=len(self.servers), settings=ONE_BY_ONE)
+        created = self.site.create(held("v1", HOLDS), instances=len(self.servers), settings=ONE_BY_ONE)
         assert created["Outcome"] == "succeeded", (created, self.site.log())
+
+    def carry_out(self, name: str) -> Row:
+        """The cell of that name."""
+        return self.run(named(name))
 
     def run(self, cell: Cell) -> Row:
         row = Row(cell.name, cell.step.name, cell.fault.words)
@@ -64,7 +67,7 @@ class Trial:
         if cell.step.lock is not None:
             self._lock(victim, cell.step.lock)
         with self.site.load(rate=self._rate, path="/version", idle=5) as load:
-            began = self._now()
+            began = self.store.newest_event()
             request = self._begin(cell)
             self._until_held(cell, victim, request)
             first = time.time()
@@ -77,7 +80,7 @@ class Trial:
                 cell.fault.end(self.bed, victim)
             self._see_back(row, healed, away=cell.fault.end is not None)
         self._count(row, load.report, first, struck)
-        row.events = self._events(began)
+        row.events = self.store.events(began)
         return row
 
     # Parts of it, for other stories
@@ -89,34 +92,14 @@ class Trial:
     def until_begun(self, request: str, step: str, server: str) -> None:
         """The step of that key has begun, and waits on that server for the file that holds it."""
         hold = step.partition("/")[2].partition("-")[0]
-        wait_for(f"step {step}", lambda: f"{step}/begin" in self._journal(request), HELD_LIMIT)
+        wait_for(f"step {step}", lambda: f"{step}/begin" in self.store.journal(request), HELD_LIMIT)
         wait_for(f"hold at {step}", lambda: self._there(server, f"{HOLDS}/{hold}.reached"), HELD_LIMIT)
-
-    def digest(self) -> str:
-        """Of the environment's release."""
-        return str(
-            self._ask(
-                "SELECT digest FROM release JOIN environment ON environment.id = environment_id "
-                "AND release.number = environment.release"
-            )[0][0]
-        )
 
     def running(self, name: str) -> set[str]:
         """Digests of the releases whose web process runs on a server, by its units."""
         units = self.bed.exec(name, "systemctl", "list-units", "--plain", "--no-legend", "beanpole-i-*-web-*")
         found = [line.split() for line in units.splitlines() if line]
         return {unit.removesuffix(".service").rpartition("-")[2] for unit, _, active, *_ in found if active == "active"}
-
-    def answers(self, but: Collection[str] = ()) -> dict[str, str]:
-        """What each server answers, past the edge."""
-        return self._answers([each for each in self.servers if each.name not in but])
-
-    def silent(self) -> list[str]:
-        """The instances of which it is known that they do not answer."""
-        return [name for (name,) in self._ask("SELECT id FROM instance WHERE silent_since IS NOT NULL")]
-
-    def said(self, request: str) -> list[str]:
-        return [words for (words,) in self._ask("SELECT message FROM event WHERE request_id = ?", request)]
 
     # The fault
 
@@ -132,13 +115,13 @@ class Trial:
     def _version(self) -> tuple[str, dict[str, str]]:
         self._number += 1
         label = f"v{self._number}"
-        return label, held(label)
+        return label, held(label, HOLDS)
 
     def _until_held(self, cell: Cell, victim: str, request: str) -> None:
         instance = self.instances()[victim]
 
         def reached() -> bool:
-            journal = self._journal(request)
+            journal = self.store.journal(request)
             assert f"{cell.step.key}/{instance}" not in journal, f"{cell.step.name} ended before the fault"
             if f"{cell.step.key}/begin" not in journal:
                 return False
@@ -181,10 +164,10 @@ class Trial:
         finally:
             row.seconds = round(time.time() - struck, 1)
         row.outcome = str(ended["Outcome"])
-        new = self.label(ended["Release"])
+        new = self.store.label(ended["Release"])
         out = self._out()
         may_be_out = {victim} if cell.fault.silent or cell.fault.costly else set()
-        answers = self.answers(but={*out, *(may_be_out if cell.fault.silent else ())})
+        answers = self.site.answers(but={*out, *(may_be_out if cell.fault.silent else ())})
         row.release = "/".join(sorted(set(answers.values())))
         wanted = new if row.outcome == "succeeded" else old
         if set(answers.values()) != {wanted}:
@@ -199,7 +182,7 @@ class Trial:
     def _see_blame(self, row: Row, victim: str, began: int) -> None:
         """It serves what the environment has or nothing, and is named."""
         instance = self.instances()[victim]
-        other = self._ask(
+        other = self.store.ask(
             "SELECT endpoint.digest FROM endpoint JOIN instance ON instance.id = instance_id "
             "JOIN environment ON environment.id = instance.environment_id "
             "JOIN release ON release.environment_id = environment.id AND release.number = environment.release "
@@ -208,19 +191,19 @@ class Trial:
         )
         if other:
             row.problems.append(f"{instance} is in rotation with another release")
-        if not any(instance in message for message in self._events(began)):
+        if not any(instance in message for message in self.store.events(began)):
             row.problems.append(f"no event names {instance}")
 
     def _out(self) -> set[str]:
         """Servers that are out of rotation."""
-        serving = {instance for instance, _, _ in self._rows()}
+        serving = {each.instance for each in self.store.serving()}
         return {name for name, instance in self.instances().items() if instance not in serving}
 
     def _see_back(self, row: Row, since: float, *, away: bool) -> None:
         try:
             wait_for("five servers in line", self._line, BACK_LIMIT)
         except AssertionError as never:
-            row.problems.append(f"{never}: {self._answers(self.servers)}, {self._rows()}")
+            row.problems.append(f"{never}: {self.site.answers()}, {self.store.serving()}")
             return
         if away:
             row.back = round(time.monotonic() - since, 1)
@@ -241,25 +224,10 @@ class Trial:
 
     def _line(self) -> str:
         """The release's version that all serve, in rotation and undisturbed; '' while that is not so."""
-        busy = self._ask("SELECT count(*) FROM operation WHERE phase != 'done'")[0][0]
-        rows = self._rows()
-        if busy or len({digest for _, digest, _ in rows}) != 1 or any(since for _, _, since in rows):
+        if not self.store.one_release(len(self.servers)) or self.site.environment()["Status"] != "Ready":
             return ""
-        if len(rows) != len(self.servers) or self.site.environment()["Status"] != "Ready":
-            return ""
-        answers = set(self._answers(self.servers).values())
+        answers = set(self.site.answers().values())
         return answers.pop() if len(answers) == 1 else ""
-
-    def _rows(self) -> list[tuple[str, str, int | None]]:
-        """Of each instance in rotation: its id, the digest of what serves, since when it is silent."""
-        return self._ask(
-            "SELECT instance.id, digest, silent_since FROM instance JOIN endpoint ON instance_id = instance.id "
-            "WHERE endpoint.state = 'serving'"
-        )
-
-    def _answers(self, servers: list[Server]) -> dict[str, str]:
-        with ThreadPoolExecutor(len(servers)) as threads:
-            return dict(zip([each.name for each in servers], threads.map(self.site._answer, servers), strict=True))
 
     def second(self) -> str:
         """The server of the second batch."""
@@ -267,32 +235,8 @@ class Trial:
 
     def instances(self) -> dict[str, str]:
         """By server, in the order of batches."""
-        rows = self._ask(
+        rows = self.store.ask(
             "SELECT host.name, instance.id FROM instance JOIN host ON host.id = instance.host "
             "ORDER BY launched_at, instance.id"
         )
         return dict(rows)
-
-    def _journal(self, request: str) -> set[str]:
-        return {
-            key
-            for (key,) in self._ask(
-                "SELECT key FROM journal JOIN operation ON operation.id = operation_id WHERE request_id = ?", request
-            )
-        }
-
-    def label(self, release: int) -> str:
-        return str(self._ask("SELECT version_label FROM release WHERE number = ?", release)[0][0])
-
-    def _events(self, began: int) -> list[str]:
-        return [f"{severity} {message}" for severity, message in self._ask(
-            "SELECT severity, message FROM event WHERE id > ? ORDER BY id", began
-        )]  # fmt: skip
-
-    def _now(self) -> int:
-        """The number of the last event."""
-        return int(self._ask("SELECT coalesce(max(id), 0) FROM event")[0][0])
-
-    def _ask(self, query: str, *values: object) -> list[Any]:
-        with contextlib.closing(sqlite3.connect(f"file:{self.site.home.database}?mode=ro", uri=True, timeout=10)) as db:
-            return db.execute(query, values).fetchall()

@@ -61,6 +61,8 @@ def begin_events(
             return [(f"Batch {batch}: {how} the application anew on instance(s) {names}.", "INFO")]
         case Fetch() | Prepare() if plan.policy == RESTART:
             return []
+        case Fetch() if plan.policy == immutable.NAME and step.key != "fetch":
+            return []  # said for the first one
         case Fetch() if not creating and plan.policy != "Rollback":
             what = "version" if new_version else "configuration"
             return [(f"Deploying new {what} to instance(s).", "INFO")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from beanpole.options import ebextensions
 from beanpole.options.precedence import resolve
+from beanpole.options.problem import Problem
 from beanpole.options.validate import validate
 from beanpole.platforms import python
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from beanpole.options.ebextensions import Extensions
     from beanpole.options.precedence import Context
-    from beanpole.options.problem import Problem
     from beanpole.options.registry import Registry
     from beanpole.options.setting import Setting
     from beanpole.options.settings import Settings
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PYTHON = "aws:elasticbeanstalk:container:python"
 
+NOT_BUILT = ("hooks", "confighooks", "nginx", "httpd")
+"""Folders below .platform that Elastic Beanstalk acts on."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -35,7 +38,7 @@ class Candidate:
     extensions: Extensions
     in_force: Settings
     of_files: tuple[Problem, ...]
-    """What is wrong with the files below .ebextensions, and with what they set."""
+    """What is wrong with the files below .ebextensions, and with what they set; and what is left out of .platform."""
     of_changes: tuple[Problem, ...]
     """What is wrong with the settings that came with the call."""
 
@@ -62,4 +65,15 @@ def candidate(
     in_force = resolve(registry, context, stored=stored, files=extensions.settings)
     of_files = validate(registry, context, extensions.settings, in_force, origin="file")
     of_changes = validate(registry, context, changes, in_force, previous=previous)
-    return Candidate(bundle, extensions, in_force, (*extensions.problems, *of_files), tuple(of_changes))
+    return Candidate(
+        bundle, extensions, in_force, (*extensions.problems, *of_files, *_left_out(bundle)), tuple(of_changes)
+    )
+
+
+def _left_out(bundle: Bundle) -> list[Problem]:
+    """A hook that never runs is worse than one that is refused: whoever counts on it is told."""
+    folders = [f".platform/{name}" for name in NOT_BUILT if bundle.below(f".platform/{name}")]
+    return [
+        Problem("warning", f"{folder}: Beanpole does not act on these files yet; they are left out.", file=folder)
+        for folder in folders
+    ]
