@@ -15,6 +15,7 @@ from beanpole.operations.observed import members
 from beanpole.operations.placing import location_of
 from beanpole.options.settings import ENVIRONMENT
 from beanpole.options.smoke import tests_of
+from beanpole.platforms.hooks import CONFIGHOOKS, HOOKS
 from beanpole.policies import (
     all_at_once,
     capacity,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from beanpole.operations.work import Brought
     from beanpole.options.setting import Setting
     from beanpole.options.settings import Settings
+    from beanpole.platforms.hooks import Hooks
     from beanpole.store.applications import Version
     from beanpole.store.environments import Environment, OptionKey
     from beanpole.store.events import Said
@@ -168,7 +170,7 @@ def plan(
     instances, the release comes with these, by the settings of rolling updates.
     """
     deployed = current is None or current.version_label != composed.version_label
-    goal = target_of(composed, once=deployed)
+    goal = msgspec.structs.replace(target_of(composed, once=deployed), hooks=_hooks(composed, current, fleet))
     rules = rules_of(composed.settings)
     tests = [test.words for test in tests_of(composed.settings)]
     if fleet and desired and needed.need == "replacement":
@@ -205,8 +207,27 @@ def _tested(made: Plan, composed: Composed, current: Brought | None, staying: tu
 
 def target_of(composed: Composed, *, once: bool) -> Target:
     """`once`: a version is deployed, so its leader-only commands run. Other settings or more instances run none."""
-    leader = any(command.leader_only for command in composed.content.commands)
-    return Target(composed.content.digest(), once=once and leader, stop_first=composed.content.stop_first)
+    content = composed.content
+    leader = any(command.leader_only for command in content.commands)
+    hooks: Hooks = HOOKS if content.hooks else ""
+    return Target(content.digest(), once=once and leader, stop_first=content.stop_first, hooks=hooks)
+
+
+def _hooks(composed: Composed, current: Brought | None, fleet: tuple[Member, ...]) -> Hooks:
+    """Those of a change of settings where instances run the same version on the same platform and stay; else those of
+    a deployment."""
+    after = composed.content
+    if not after.hooks or current is None:
+        return HOOKS if after.hooks else ""
+    before = current.content
+    same = (current.version_label, before.files, before.python, before.platform_version) == (
+        composed.version_label,
+        after.files,
+        after.python,
+        after.platform_version,
+    )
+    here = all(member.digest in (current.digest, after.digest()) for member in fleet if member.reachable)
+    return CONFIGHOOKS if same and here else HOOKS
 
 
 def joining(goal: Target, *, once: bool) -> Target:
