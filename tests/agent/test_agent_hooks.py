@@ -106,7 +106,7 @@ def test_what_cannot_be_executed_is_named(site: Site, text: str, cause: str, rem
 def test_a_hook_beyond_its_time_is_ended_with_its_children(site: Site) -> None:
     site.fetch("r1", {f"{PRE}01.sh": "#!/bin/sh\nsleep 300 & echo $! > pid\nwait\n"})
 
-    with pytest.raises(JobFailed, match="hook 01.sh was ended: the time for predeploy was over") as failure:
+    with pytest.raises(JobFailed, match=r"hook 01\.sh was ended: the time for predeploy was over") as failure:
         hooks(site, "predeploy", timeout=0.5)
     assert "Timeout" in failure.value.remedy
     pid = int((app(site) / "pid").read_text())

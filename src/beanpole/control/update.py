@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.control.compose import Composed
+    from beanpole.operations.release import Content
     from beanpole.operations.work import Brought
     from beanpole.options.setting import Setting
     from beanpole.options.settings import Settings
@@ -170,7 +171,8 @@ def plan(
     instances, the release comes with these, by the settings of rolling updates.
     """
     deployed = current is None or current.version_label != composed.version_label
-    goal = msgspec.structs.replace(target_of(composed, once=deployed), hooks=_hooks(composed, current, fleet))
+    hooks = hooks_of(composed.content, composed.version_label, current, fleet)
+    goal = msgspec.structs.replace(target_of(composed, once=deployed), hooks=hooks)
     rules = rules_of(composed.settings)
     tests = [test.words for test in tests_of(composed.settings)]
     if fleet and desired and needed.need == "replacement":
@@ -213,18 +215,20 @@ def target_of(composed: Composed, *, once: bool) -> Target:
     return Target(content.digest(), once=once and leader, stop_first=content.stop_first, hooks=hooks)
 
 
-def _hooks(composed: Composed, current: Brought | None, fleet: tuple[Member, ...]) -> Hooks:
-    """Those of a change of settings where instances run the same version on the same platform and stay; else those of
-    a deployment."""
-    after = composed.content
+def hooks_of(after: Content, label: str, current: Brought | None, fleet: tuple[Member, ...]) -> Hooks:
+    """Which hooks of the bundle run, if it has any.
+
+    Those for a change of settings where every instance that answers runs the same version on the same platform; any
+    other is a deployment.
+    """
     if not after.hooks or current is None:
         return HOOKS if after.hooks else ""
     before = current.content
-    same = (current.version_label, before.files, before.python, before.platform_version) == (
-        composed.version_label,
-        after.files,
-        after.python,
-        after.platform_version,
+    same = (label, after.files, after.python, after.platform_version) == (
+        current.version_label,
+        before.files,
+        before.python,
+        before.platform_version,
     )
     here = all(member.digest in (current.digest, after.digest()) for member in fleet if member.reachable)
     return CONFIGHOOKS if same and here else HOOKS
