@@ -150,6 +150,7 @@ KINDS: dict[str, Callable[[Machine, Arguments], Awaitable[dict[str, Any]]]] = {
     "fetch": _fetch,
     "layer": _layer,
     "run": _run,
+    "hooks": _run,
     "prepare": _prepare,
     "start": _start,
     "gate": _gate,

@@ -117,9 +117,8 @@ async def finish(work: Work) -> dict[str, Any]:
     digest = work.release.digest
     grace = work.settings.seconds(DEPLOYMENT, "StopGrace")
     await work.job("switch", {"release": digest, "grace": grace, "serving": True}, SWITCH_TIMEOUT + grace)
-    if not work.noted(KEPT):
-        # Before the commit: a release whose hooks failed is nothing that a boot may start.
-        await run_hooks(work, "postdeploy", command_limit(work))
+    # Before the commit: a release whose hooks failed is nothing that a boot may start.
+    await run_hooks(work, "postdeploy", command_limit(work), unless=KEPT)
     with work.parts.database.read() as db:
         keep = environments.kept_digests(db, work.environment.id, work.settings.integer(DEPLOYMENT, "KeepReleases"))
     await work.job("commit", {"release": digest, "keep": keep, "serving": True}, SWITCH_TIMEOUT)

@@ -97,8 +97,7 @@ async def prepare(work: Work) -> dict[str, Any]:
     if (work.operation.kind == "rollback" or content.turn) and await _is_kept(work):
         return {"commands": [], KEPT: True}
     until = command_limit(work)
-    if not work.noted(PREBUILD):  # the leader's came before its commands
-        await run_hooks(work, PREBUILD, until)
+    await run_hooks(work, PREBUILD, until, unless=PREBUILD)  # the leader's came before its commands
     commands = commands_for(content, leader=False)
     if commands:
         await _run(work, "Prepare", commands, until)
@@ -108,12 +107,15 @@ async def prepare(work: Work) -> dict[str, Any]:
     return {"commands": [command["name"] for command in commands]}
 
 
-async def run_hooks(work: Work, stage: str, until: float) -> None:
+async def run_hooks(work: Work, stage: str, until: float, *, unless: str = "") -> None:
     """Run the release's hooks of that stage, if the step says so, until that time of the loop's clock.
 
-    A stage that its agent's death interrupted is run again from its first hook.
+    `unless`: a word with which an earlier step of the slot noted that there is no need. A stage that its agent's death
+    interrupted is run again from its first hook.
     """
     if not isinstance(work.step, Once | Prepare | Finish) or not work.step.hooks:
+        return
+    if unless and work.noted(unless):
         return
     seconds = _left(until)
     arguments = _commands_arguments(work, stage, seconds) | {"of": work.step.hooks}
