@@ -62,7 +62,7 @@ def ran(kind: str = "hooks", *, commands: tuple[str, ...] = ("command",)) -> lis
 
 def test_hooks_run_in_order_and_one_that_fails_after_the_switch_brings_the_fleet_back(site: Site) -> None:
     created = site.create(files("v1"), instances=2, settings=settings(site))
-    assert created["Outcome"] == "succeeded", created
+    assert created["Outcome"] == "succeeded", created["Error"]
     assert told(site) == [ran(commands=("leader", "command")), ran()]
 
     with site.load(rate=50, path="/version", idle=2) as run:

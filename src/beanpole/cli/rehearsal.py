@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from beanpole.cli.bundle import Bundle
     from beanpole.options.ebextensions import Extensions
+    from beanpole.platforms.hooks import Hooks
 
 GROUP = "aws:autoscaling:asg"
 
@@ -64,7 +65,8 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
 
 def _target(extensions: Extensions, files: Files) -> Target:
     leader = any(command.leader_only for command in extensions.commands)
-    return Target("", once=leader, hooks=HOOKS if has_hooks(files.files) else "")
+    hooks: Hooks = HOOKS if has_hooks(files.files) else ""
+    return Target("", once=leader, hooks=hooks)
 
 
 def _of_folder(bundle: Bundle) -> Files:

@@ -6,12 +6,13 @@ that ran before may have made or removed some of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-HOOKS, CONFIGHOOKS = "hooks", "confighooks"
+HOOKS: Final = "hooks"
+CONFIGHOOKS: Final = "confighooks"
 Hooks = Literal["", "hooks", "confighooks"]
 """A folder below .platform: that of deployments, that of changes of settings on instances that run; '' for neither."""
 
