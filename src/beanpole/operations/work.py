@@ -15,7 +15,7 @@ from beanpole.operations.blame import Blame, StepFailed, StepUnknown
 from beanpole.operations.board import Board, Progress
 from beanpole.store import instances
 from beanpole.store.facts import raise_to
-from beanpole.store.operations import LeaseLost, holding
+from beanpole.store.operations import LeaseLost, holding, journal_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -107,6 +107,16 @@ class Work:
     def endpoints(self) -> list[instances.Endpoint]:
         with self.parts.database.read() as db:
             return instances.endpoints_of(db, self.instance)
+
+    def noted(self, word: str) -> bool:
+        """Whether a step of this phase that is done on this slot has the word in its result."""
+        with self.parts.database.read() as db:
+            journal = journal_of(db, self.operation.id)
+        return any(
+            word in result
+            for key, result in journal.items()
+            if key.startswith(f"{self.phase}/") and key.endswith(f"/{self.slot}")
+        )
 
     async def job(
         self, kind: str, arguments: dict[str, Any], timeout: float, *, name: str = "", repeat: bool = True

@@ -161,6 +161,7 @@ KINDS: dict[str, Callable[[Machine, Arguments], Awaitable[dict[str, Any]]]] = {
     "again": _again,
     "layer": _layer,
     "run": _run,
+    "hooks": _run,
     "prepare": _prepare,
     "start": _start,
     "gate": _gate,

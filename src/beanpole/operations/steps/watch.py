@@ -96,7 +96,7 @@ async def _began(work: Work) -> tuple[int, int]:
 
     Both since 1970 by the balancer's own clock, by which requests are counted: ours may be another one, or be set.
     """
-    now: int = (await work.parts.edge.requests(NEVER))["now"]
+    now: int = (await work.parts.balancers.requests(NEVER))["now"]
     return await asyncio.to_thread(_note_begin, work, now), now
 
 
