@@ -164,6 +164,14 @@ def test_nobody_is_brought_along_while_the_release_is_on_trial(world: World, ret
     assert len(returns) == 1
 
 
+def test_a_silent_server_keeps_nobody_from_being_brought_along(world: World, returns: list[str]) -> None:
+    """It may be silent for as long as the release is watched, and tells nothing of it."""
+    world.change(lambda db: instances.remove_endpoint(db, "i-2", DIGEST))
+    world.look(world.watch(Agents(**{"i-2": state()})), ILL, ILL, seconds=3)
+    assert returns == []
+    assert [each.kind for each in world.submitted()] == ["align"]
+
+
 def test_an_endpoint_that_gets_no_requests_says_nothing_of_the_release(world: World, returns: list[str]) -> None:
     world.change(lambda db: instances.drain(db, 0, "i-2", keep=None))
     world.look(world.watch(), WELL, ILL, seconds=120)

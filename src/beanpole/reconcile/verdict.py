@@ -126,6 +126,11 @@ def judge(records: Mapping[str, Record], terms: Terms, now: float, refusing: Col
     return Verdict(dying, sick, tuple(sorted(refusing))) if dying or sick or refusing else None
 
 
+def on_trial(records: Mapping[str, Record], now: float) -> bool:
+    """Whether some illness may yet become a verdict, or pass: one of the two happens within the terms."""
+    return any(record.ill_since is not None and _heard(record, now) for record in records.values())
+
+
 def lost(record: Record) -> bool:
     """The release does not run on the instance and never will by itself: it has to be brought again."""
     return record.gone_since is not None and record.told_at - record.gone_since >= GONE
@@ -133,8 +138,12 @@ def lost(record: Record) -> bool:
 
 def _ill_for(record: Record, now: float) -> float:
     """Seconds; 0 where it is well, or the illness is no testimony against the release."""
-    heard = record.told is not None and record.told.here and now - record.told_at <= FRESH
-    return now - record.ill_since if heard and record.ill_since is not None else 0.0
+    return now - record.ill_since if record.ill_since is not None and _heard(record, now) else 0.0
+
+
+def _heard(record: Record, now: float) -> bool:
+    """Whether its agent says that the release is there."""
+    return record.told is not None and record.told.here and now - record.told_at <= FRESH
 
 
 def _starts(record: Record, terms: Terms, now: float) -> bool:

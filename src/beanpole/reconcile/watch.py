@@ -25,7 +25,7 @@ from beanpole.operations.health_check import health_check
 from beanpole.reconcile.alignment import Alignment, is_idle
 from beanpole.reconcile.past import RETURNS, Past, past
 from beanpole.reconcile.testimony import hear
-from beanpole.reconcile.verdict import Record, Terms, Told, Verdict, follow, judge, lost
+from beanpole.reconcile.verdict import Record, Terms, Told, Verdict, follow, judge, lost, on_trial
 from beanpole.store import environments, events, instances, operations
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class Watch:
             return False
         if not scene.release.settings.boolean("beanpole:deployment", "AutoRollback"):
             return False
-        return any(record.ill_since is not None for record in scene.serving().values())
+        return on_trial(scene.serving(), now)
 
     def _return(self, scene: _Scene, verdict: Verdict) -> bool:
         """To the last release that passed, differs, and was not tried in vain; False when there is none."""
