@@ -9,6 +9,8 @@ ARGS ?=
 WORKERS ?= 4
 # Where pure tests are: to import all others takes longer than to run these
 PURE = $(shell grep -rlF mark.pure tests --include='*.py')
+# What runs on PostgreSQL, too: what stores, what carries out operations, and the loop of kills
+ON_POSTGRESQL = tests/store tests/operations tests/e2e/test_crashes.py tests/e2e/test_postgresql.py
 # The version of the EB CLI that the tests drive
 AWSEBCLI := 3.27.5
 
@@ -23,14 +25,17 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # pytest's exit status 5 means that nothing was selected: no failure when ARGS did the selecting.
 NOTHING_SELECTED := $(if $(ARGS),5,0)
 
-.PHONY: help demo test test-long test-deep test-hosts test-hosts-long reliability check bench bench-hosts clean
+.PHONY: help demo test test-long test-simulated test-deep test-postgresql test-hosts test-hosts-long reliability
+.PHONY: check bench bench-hosts clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    the whole story on this machine; at the end it stays up until Ctrl-C (ONCE=1: it exits)'
 	@echo 'make test    all tests, the quick ones first (ARGS="tests/aws -k sigv4" selects, WORKERS=2 runs fewer at once)'
 	@echo 'make test-long   further tests of the same kind, for which not every run has the time'
-	@echo 'make test-deep  ten thousand random deployments on simulated fleets, deaths in replacements (half an hour)'
+	@echo 'make test-postgresql  the tests of the store and of operations, and the loop of kills, on a PostgreSQL of their own'
+	@echo 'make test-simulated  ten thousand random deployments with faults to simulated fleets, on all cores'
+	@echo 'make test-deep  deaths in replacements, everywhere (half an hour)'
 	@echo 'make test-hosts  the tests on real Debian servers (root; Debian or Ubuntu; installs what it lacks with apt-get)'
 	@echo 'make test-hosts-long  further tests there: faults, adoption, an edge on a server, firewalls, memory'
 	@echo 'make reliability  all policies and all that can become of a deployment, every fault at every step, here and on five such'
@@ -47,16 +52,23 @@ test: $(VENV_READY) $(EB_READY)
 	@echo 'test: pure'
 	@.venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(if $(filter tests%,$(ARGS)),,$(PURE)) $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test: with real parts'
-	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m 'not pure and not hosts and not long and not postgresql' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 
 test-long: $(VENV_READY) $(EB_READY)
 	@echo 'test-long: pure, with more examples'
 	@HYPOTHESIS_PROFILE=thorough .venv/bin/python -m pytest -q -m pure -n 2 --ignore tests/e2e --ignore tests/hosts $(if $(filter tests%,$(ARGS)),,$(PURE)) $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
 	@echo 'test-long: with real parts'
-	@.venv/bin/python -m pytest -q -m 'long and not hosts and not deep' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+	@.venv/bin/python -m pytest -q -m 'long and not hosts and not deep and not postgresql' -n $(WORKERS) --dist loadgroup $(ARGS) || [ $$? -eq $(NOTHING_SELECTED) ]
+
+test-simulated: $(VENV_READY)
+	@.venv/bin/python -m beanpole.simulation --deployments 10000 $(ARGS)
 
 test-deep: $(VENV_READY)
 	@.venv/bin/python -m pytest -q -m 'deep' -n $(WORKERS) --dist loadgroup $(ARGS)
+
+test-postgresql: $(VENV_READY)
+	@.venv/bin/python tests/e2e/cluster.py || { echo 'make: test-postgresql cannot run here, for the reason above' >&2; exit 1; }
+	@BEANPOLE_TEST_DATABASE=postgresql .venv/bin/python -m pytest -q -m 'not pure' -n $(WORKERS) --dist loadgroup $(if $(filter tests%,$(ARGS)),,$(ON_POSTGRESQL)) $(ARGS)
 
 test-hosts: $(VENV_READY)
 	@tests/testbed/hosts check || { echo 'make: test-hosts cannot run here, for the reasons above' >&2; exit 1; }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from beanpole.aws.call import AccessKey, Service
 from beanpole.aws.gateway import Gateway
@@ -79,7 +80,7 @@ class Assembly:
 
     gateway: Gateway
     balancer: DetachedAgent
-    edge: Balancers
+    balancers: Balancers
     machine: ThisMachine
     servers: Servers
     background: dict[str, Callable[[], Coroutine[None, None, None]]]
@@ -104,16 +105,17 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
     servers = Servers(database, me.store)
     setup = Setup(database, Equipment(program, home.programs, lambda: envoy))
     posts = Posts(servers, setup)
-    edge = Balancers(database, Post.here(balancer, envoy), me.store, listen, posts.on, posts.edge_on)
+    balancers = Balancers(database, Post.here(balancer, envoy), me.store, listen, posts.on, posts.edge_on)
     place = ServerPlace(database, servers, blobs, setup)
     fleet = Fleet(database, machine, place)
     pythons = installed_pythons()
     layers = Layers(home.layers, blobs, pythons)
     registry = catalogue.load()
     board = Board()
-    collector = Collector(database, fleet, edge)
-    parts = Parts(database, blobs, fleet, edge, layers, registry, board)
-    engine = Engine(parts, f"{me.store}/{home.root}", collector.wake)
+    collector = Collector(database, fleet, balancers)
+    parts = Parts(database, blobs, fleet, balancers, layers, registry, board)
+    # Whoever has the store has it alone, so leases of this name are nobody's when a control plane starts.
+    engine = Engine(parts, me.store, collector.wake)
 
     def wake() -> None:
         loop.call_soon_threadsafe(engine.wake)
@@ -129,13 +131,14 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         registry=registry,
         platforms=Platforms(pythons),
         identity=me,
-        edge=edge,
+        balancers=balancers,
         layers=layers,
         wake=wake,
+        resident=collector.resident,
     )
     objects.create_bucket(control.bucket)
     logs = Logs(control, fleet, loop)
-    here = ControlPlane(str(home.root), api)
+    here = ControlPlane(str(home.root), database.name, api)
     ours = Beanpole(control, fleet, board, Environments(control), here, loop)
     hosts = Hosts(control, servers, setup, Removal())
     adopting = AdoptCalls(Adoptions(control, servers, setup), Ejections(control, servers), loop)
@@ -152,18 +155,19 @@ def assemble(home: Home, database: Database, region: str, api: str, listen: List
         keys=key_of,
         audit=lambda call, outcome: _audit(database, call, outcome),
         on_error=_log_error,
+        of_the_moment=(OperationalError,),
     )
     retention = Retention(control, objects)
     background = {
         "engine": engine.run,
-        "keeping": Keeping(database, fleet, edge).run,
+        "keeping": Keeping(database, fleet, balancers).run,
         "watch": Watch(control, fleet).run,
         "health": collector.run,
         "expiry": Expiry(control).run,
         "retention": retention.run,
-        "upkeep": Upkeep(database, servers, setup, place, retention.needed).run,
+        "upkeep": Upkeep(database, servers, setup, place, balancers, retention.needed).run,
     }
-    return Assembly(gateway, balancer, edge, machine, servers, background)
+    return Assembly(gateway, balancer, balancers, machine, servers, background)
 
 
 def _audit(database: Database, call: Call, outcome: str) -> None:
@@ -185,4 +189,7 @@ def _audit(database: Database, call: Call, outcome: str) -> None:
 
 def _log_error(request_id: str, call: Call | None, problem: Exception) -> None:
     operation = call.operation if call is not None else None
+    if isinstance(problem, OperationalError):
+        log.warning("a call needs the database", request=request_id, operation=operation, problem=str(problem.orig))
+        return
     log.error("a call failed for a fault of ours", request=request_id, operation=operation, exc_info=problem)

@@ -24,6 +24,8 @@ class Home:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.database = root / "beanpole.db"
+        self.store = root / "store.json"
+        """Where the store is, if not in the file above: see storage.py."""
         self.blobs = root / "blobs"
         self.objects = root / "objects"
         self.layers = root / "layers"
@@ -70,7 +72,7 @@ class Home:
 
     def clear(self) -> None:
         """Remove what `make` and `lock` made, in a home in which no control plane ever got further."""
-        if not self._made or self.database.exists():
+        if not self._made or self.database.exists() or self.store.exists():
             return
         (self.root / "lock").unlink(missing_ok=True)
         for folder in (self.programs, self.instances, self.edge, self.root):

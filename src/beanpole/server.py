@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
 import structlog
 import uvicorn
 
@@ -29,13 +30,18 @@ from beanpole.fleet.local import STARTS
 from beanpole.fleet.proxy import BalancerRefused
 from beanpole.home import Home, HomeUnusable
 from beanpole.reconcile.steady import steadily
+from beanpole.storage import chosen, opened
 from beanpole.store import edges
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.facts import identity
+from beanpole.store.tenure import Superseded, Tenure
 
 CALLS_LIMIT = 10
 """Seconds that calls may take to end once the control plane is told to stop: `beanpole down` waits three times as long.
 Without it a client that uploads byte by byte would keep the process."""
+
+TENURE = 2.0
+"""Seconds between looks whether the database is still ours."""
 
 log = structlog.get_logger("server")
 
@@ -51,10 +57,15 @@ class Options:
     balancer: tuple[str, int] = ("127.0.0.1", 8080)
     domain: str = "localhost"
     region: str = "local-1"
+    database: sa.URL | None = None
+    """Of PostgreSQL, as storage.py chooses it; None: the file in the home."""
 
 
 def run(options: Options, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `ready` is called with the API's address when the first call can be made."""
+    """Serve until SIGINT or SIGTERM. `ready` is called with the API's address when the first call can be made.
+
+    Raises StartFailed; Superseded when another control plane has got hold of the database.
+    """
     home = options.home
     try:
         envoy = envoy_binary()
@@ -67,10 +78,12 @@ def run(options: Options, ready: Callable[[str], None]) -> None:
         # a file beside the database, and whoever copies the database alone would miss it.
         with (
             _bound(options.api) as listening,
-            _opened(home) as database,
+            opened(home, options.database, options.region) as (database, tenure),
             asyncio.Runner(loop_factory=_new_loop) as runner,
         ):
-            runner.run(_serve(options, database, listening, envoy, ready))
+            runner.run(_serve(options, database, tenure, listening, envoy, ready))
+    except DatabaseUnusable as problem:
+        raise StartFailed(str(problem)) from problem
     finally:
         home.state.unlink(missing_ok=True)
         home.clear()
@@ -80,20 +93,28 @@ def run(options: Options, ready: Callable[[str], None]) -> None:
 def end_everything(home: Home) -> list[str]:
     """Stop applications, agents and Envoy of a home whose control plane is stopped; what was ended, by name.
 
-    The data stays: the next `up` starts the same environments again.
+    The data stays: the next `up` starts the same environments again. Raises StartFailed where it cannot be read.
     """
-    if not home.database.exists():
+    if not home.database.exists() and not home.store.exists():
         return []
     home.lock()
     try:
-        return asyncio.run(_end(home))
+        with opened(home, chosen(None, home), "") as (database, _):
+            return asyncio.run(_end(home, database))
+    except DatabaseUnusable as problem:
+        raise StartFailed(str(problem)) from problem
     finally:
         home.unlock()
         (home.root / "lock").unlink(missing_ok=True)
 
 
 async def _serve(
-    options: Options, database: Database, listening: socket.socket, envoy: Path, ready: Callable[[str], None]
+    options: Options,
+    database: Database,
+    tenure: Tenure | None,
+    listening: socket.socket,
+    envoy: Path,
+    ready: Callable[[str], None],
 ) -> None:
     home = options.home
     address = f"http://{options.api[0]}:{listening.getsockname()[1]}"
@@ -114,22 +135,39 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     background = [asyncio.create_task(steadily(name, loop), name=name) for name, loop in made.background.items()]
     leftovers = asyncio.create_task(made.machine.clear_leftovers(), name="leftovers")
+    keeping = asyncio.create_task(_keep(tenure, server.stop), name="tenure")
     home.keep(home.state, _state(options, address))
     try:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         ready(address)
         await serving
+        if keeping.done():
+            keeping.result()
     finally:
-        for task in (*background, leftovers):
+        for task in (*background, leftovers, keeping):
             task.cancel()
-        await asyncio.gather(*background, leftovers, return_exceptions=True)
+        await asyncio.gather(*background, leftovers, keeping, return_exceptions=True)
         await made.servers.close()
+
+
+async def _keep(tenure: Tenure | None, stop: Callable[[], None]) -> None:
+    """Until cancelled, where there is one to keep. Raises Superseded, and stops the server before."""
+    while tenure is not None:
+        await asyncio.sleep(TENURE)
+        try:
+            await asyncio.to_thread(tenure.keep)
+        except Superseded:
+            stop()
+            raise
+        except sa.exc.SQLAlchemyError as problem:
+            cause = str(getattr(problem, "orig", problem))
+            log.warning("the database does not answer; what is under way goes on when it does", problem=cause)
 
 
 async def _start_balancer(made: Assembly) -> None:
     was_running = await made.balancer.running() is not None
     try:
-        await made.edge.start()
+        await made.balancers.start()
     except (AgentWillNotStart, BalancerRefused) as problem:
         if not was_running:
             await made.balancer.leave()
@@ -138,11 +176,23 @@ async def _start_balancer(made: Assembly) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own handling of signals: they end more here than the HTTP server."""
+    """uvicorn without its own handling of signals, which end more here than the HTTP server, and without its ten looks
+    a second at whether it should end: they were a fifth of what an idle control plane used of a processor."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        # A tick of 0 also renews the time that every answer is sent with.
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._stopped.wait()
 
     def stop(self) -> None:
         """Let calls that are under way end, within CALLS_LIMIT; told a second time, end them now."""
@@ -151,13 +201,13 @@ class _Server(uvicorn.Server):
             for task in self.server_state.tasks:
                 task.cancel()
         self.should_exit = True
+        self._stopped.set()
 
 
-async def _end(home: Home) -> list[str]:
-    with _opened(home) as database:
-        store = identity(database, "").store
-        with database.write() as db:
-            edges.remove(db, None)  # one that only stood beside the present one is not to come back
+async def _end(home: Home, database: Database) -> list[str]:
+    store = identity(database, "").store
+    with database.write() as db:
+        edges.remove(db, None)  # one that only stood beside the present one is not to come back
     program = agent_program(home.programs)
     agents = [DetachedAgent(folder, program, store, "instance") for folder in sorted(home.instances.glob("i-*"))]
     ran = [agent for agent in agents if agent.ever_ran()]
@@ -174,18 +224,6 @@ async def _end(home: Home) -> list[str]:
         await balancer.end()
         ran.append(balancer)
     return [agent.home.name for agent in ran]
-
-
-@contextlib.contextmanager
-def _opened(home: Home) -> Iterator[Database]:
-    try:
-        database = Database.at(home.database)
-    except DatabaseUnusable as problem:
-        raise StartFailed(str(problem)) from problem
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 @contextlib.contextmanager

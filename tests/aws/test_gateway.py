@@ -346,6 +346,22 @@ def test_a_failing_key_lookup_is_reported() -> None:
     assert ledger.errors[0][0] == headers["x-amzn-requestid"]
 
 
+def test_what_passes_by_itself_is_answered_so_that_clients_repeat_the_call() -> None:
+    ledger = Ledger()
+
+    def away(*_: object) -> None:
+        raise TimeoutError("the database is away")
+
+    service = Service("elasticbeanstalk", load_model("elasticbeanstalk"), {"ListAvailableSolutionStacks": away})
+    for lookup in (keys, away):
+        gateway = Gateway([service], lookup, on_error=ledger.on_error, of_the_moment=(TimeoutError,))
+        with served(gateway) as url:
+            status, _, answer = post(url, FORM)
+        assert (status, code(answer)) == (503, "ServiceUnavailable")
+        assert b"database" not in answer
+    assert [str(problem) for _, _, problem in ledger.errors] == ["the database is away"] * 2
+
+
 def test_a_gateway_below_a_path() -> None:
     service = Service("elasticbeanstalk", load_model("elasticbeanstalk"), HANDLERS)
     gateway = Gateway([service], keys)

@@ -72,7 +72,7 @@ OPERATIONS = [
 ]
 
 several = settings(
-    max_examples=settings.default.max_examples // 10,
+    max_examples=3 * settings.default.max_examples,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -85,10 +85,10 @@ def without_lost_empties(value: Any) -> Any:
     return {name: item for name, item in value.items() if not (name == "Flat" and item == [])}
 
 
-@pytest.mark.parametrize(("model", "name"), OPERATIONS, ids=lambda value: value if isinstance(value, str) else "")
 @several
-@given(data=st.data())
-def test_parameters_arrive_as_they_were_sent(model: ServiceModel, name: str, data: st.DataObject) -> None:
+@given(of=st.sampled_from(OPERATIONS), data=st.data())
+def test_parameters_arrive_as_they_were_sent(of: tuple[ServiceModel, str], data: st.DataObject) -> None:
+    model, name = of
     operation: OperationModel = model.operation_model(name)
     if operation.input_shape is None:
         return
@@ -99,10 +99,10 @@ def test_parameters_arrive_as_they_were_sent(model: ServiceModel, name: str, dat
     assert parse_parameters(operation, form) == without_lost_empties(params)
 
 
-@pytest.mark.parametrize(("model", "name"), OPERATIONS, ids=lambda value: value if isinstance(value, str) else "")
 @several
-@given(data=st.data())
-def test_results_arrive_as_they_were_returned(model: ServiceModel, name: str, data: st.DataObject) -> None:
+@given(of=st.sampled_from(OPERATIONS), data=st.data())
+def test_results_arrive_as_they_were_returned(of: tuple[ServiceModel, str], data: st.DataObject) -> None:
+    model, name = of
     operation: OperationModel = model.operation_model(name)
     shape = operation.output_shape
     result = data.draw(structures(shape, empty=True)) if shape is not None else None
@@ -116,7 +116,7 @@ def test_results_arrive_as_they_were_returned(model: ServiceModel, name: str, da
 def test_the_dialect_of_ec2_too(name: str) -> None:
     operation = load_model("ec2").operation_model(name)
 
-    @settings(several, max_examples=settings.default.max_examples // 20)
+    @settings(several, max_examples=max(settings.default.max_examples // 20, 1))
     @given(st.data())
     def check(data: st.DataObject) -> None:
         # EC2 has no empty lists on the wire.

@@ -295,14 +295,14 @@ def test_a_server_that_was_made_anew_is_told_everything_again() -> None:
     asyncio.run(run())
 
 
-def test_one_environment_takes_every_host_and_two_only_their_own() -> None:
+def test_the_first_environment_of_a_server_gets_every_host_that_is_nobodys() -> None:
     async def run() -> None:
         async with small_fleet(1) as fleet:
             server = fleet.servers["h-1"]
             await fleet.serve(fleet.instance(fleet.environment(), "h-1"), "1")
             assert await fleet.get("www.example.com", server.port) == (200, "1")
             await fleet.serve(fleet.instance(fleet.environment("b"), "h-1"), "2")
-            assert (await fleet.get("www.example.com", server.port))[0] == 404
+            assert await fleet.get("www.example.com", server.port) == (200, "1")
             for port in (server.port, fleet.port):
                 assert await fleet.get("a.localhost", port) == (200, "1")
                 assert await fleet.get("b.localhost", port) == (200, "2")
@@ -467,3 +467,27 @@ async def _equals(value: Any, wanted: object) -> bool:
 
 async def _differs(value: Any, from_: object) -> bool:
     return bool(await value != from_)
+
+
+def test_a_server_whose_last_instance_went_unheard_serves_nothing_after_a_restart() -> None:
+    async def run() -> None:
+        async with small_fleet(1) as fleet:
+            (server,) = fleet.servers.values()
+            instance = fleet.instance(fleet.environment(), server.id)
+            app = await fleet.serve(instance, "1")
+            server.cut = True
+            with fleet.database.write() as db:
+                instances.remove(db, instance)
+            await fleet.balancers.apply()
+            fleet.balancers = fleet.control_plane()
+            await fleet.balancers.start()
+            server.cut = False
+            await fleet.balancers.keep_alive()
+            assert await fleet.get(port=server.port) == (200, "1"), "nobody has said otherwise"
+
+            await fleet.balancers.attend(server.id)
+            await fleet.balancers.settle(PATIENCE)
+            assert (await fleet.get(port=server.port))[0] == 404
+            await app.stop()
+
+    asyncio.run(run())

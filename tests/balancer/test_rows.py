@@ -94,10 +94,13 @@ def test_shares_follow_the_instances_that_serve() -> None:
     assert told.edge[0].endpoints == (Endpoint("10.0.0.1", 8080, weight=2),)
 
 
-def test_every_host_leads_to_the_only_environment_of_a_server() -> None:
+def test_requests_that_name_no_environment_are_for_the_one_that_a_server_says() -> None:
     one, two = site(seat("i-1", "h-1", 1)), site(seat("i-2", "h-1", 2), name="b")
-    assert rows([one], SERVERS).servers["h-1"][0].hosts == ("a.localhost", "*")
-    assert [pool.hosts for pool in rows([one, two], SERVERS).servers["h-1"]] == [("a.localhost",), ("b.localhost",)]
+    servers = {"h-1": replace(ONE, catch_all="e-a")}
+    assert rows([one], servers).servers["h-1"][0].hosts == ("a.localhost", "*")
+    told = rows([one, two], servers).servers["h-1"]
+    assert [pool.hosts for pool in told] == [("a.localhost", "*"), ("b.localhost",)]
+    assert [pool.hosts for pool in rows([two], servers).servers["h-1"]] == [("b.localhost",)]
 
 
 def test_a_server_without_a_known_address_has_a_proxy_and_no_place_in_front() -> None:

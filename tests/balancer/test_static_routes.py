@@ -73,6 +73,16 @@ def test_file_servers_are_where_the_releases_are_and_in_their_state() -> None:
 
 
 @pytest.mark.pure
+def test_files_of_what_a_server_boots_stand_by_as_their_application_does() -> None:
+    old = replace(SEAT, state="draining", boots=True, host="h-1", files=files(11, "/static"))
+    new = replace(SEAT, port=2, host="h-1", files=files(12, "/static"))
+    told = rows([Site("e-1", (HOST,), (old, new), frozenset(["h-1"]))], {"h-1": Server("10.0.0.1", 80)})
+    (pool,) = told.servers["h-1"]
+    assert [each.endpoint.state for each in pool.files] == ["standby", "serving"]
+    assert [each.state for each in pool.endpoints] == ["standby", "serving"]
+
+
+@pytest.mark.pure
 def test_paths_that_envoy_refuses_are_found_before() -> None:
     pool = Pool("e-1", (HOST,), (), files=(files(1, "/", "/a/b", "/.well-known"),))
     assert lint([pool]) == ()
@@ -133,6 +143,25 @@ def test_a_file_server_that_is_gone_costs_no_request_where_there_is_another(tmp_
             await app.stop()
             # As behind any server of files: it needs no application.
             assert await body(home, "/static/name") == (200, "one")
+
+    asyncio.run(run())
+
+
+def test_a_file_server_that_stands_by_is_asked_only_while_the_others_are_gone(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with balancer() as home, served(tmp_path, "old", "/static") as old:
+            app = await EchoApp("app").start()
+            waits = replace(old, endpoint=replace(old.endpoint, state="standby"))
+            gone = files(free_port(), "/static")
+            pool = Pool("e-1", (HOST,), endpoints([app]), QUICK, files=(waits, gone))
+            async with served(tmp_path, "new", "/static") as new:
+                await home.put(replace(pool, files=(waits, new)))
+                assert {await body(home, "/static/name") for _ in range(20)} == {(200, "new")}
+            assert {await body(home, "/static/name") for _ in range(20)} == {(200, "old")}
+            await home.put(pool)
+            assert {await body(home, "/static/name") for _ in range(20)} == {(200, "old")}
+            assert (await home.endpoints("e-1.files"))[waits.endpoint.key]["state"] == "standby"
+            await app.stop()
 
     asyncio.run(run())
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 async def swapped(fleet: SmallFleet, one: str, other: str) -> None:
     """The operation, from the call to its end, as the engine carries it out."""
     control: Any = SimpleNamespace(database=fleet.database)
-    parts: Any = SimpleNamespace(database=fleet.database, edge=fleet.balancers)
+    parts: Any = SimpleNamespace(database=fleet.database, balancers=fleet.balancers)
     with fleet.database.write() as db:
         first, second = environments.find(db, one), environments.find(db, other)
         assert first is not None

@@ -121,6 +121,7 @@ def test_a_home_below_a_file_cannot_be_made(tmp_path: Path) -> None:
         Home(tmp_path / "file" / "home").make()
 
 
+@pytest.mark.long
 def test_the_next_start_is_where_the_last_one_was(home: Home, beanpole: Beanpole) -> None:
     first = beanpole("up", "--detach", "--api-port", "0", "--port", "8097", "--json")
     assert first.returncode == 0, first.stderr
@@ -160,3 +161,34 @@ def test_in_the_foreground_until_interrupted(home: Home) -> None:
 def test_homes_of_other_tests_are_not_ours() -> None:
     with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as folder:
         assert leftovers(Path(folder)) == []
+
+
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_a_password_is_not_taken_from_the_command_line(home: Home, beanpole: Beanpole, detach: list[str]) -> None:
+    refused = beanpole("up", "--database", "postgresql://ada:s3sam@db/shop", *detach)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        "Error: A password on the command line can be read by everybody on this machine.\n"
+    )
+    assert "BEANPOLE_DATABASE" in refused.stderr
+    assert "s3sam" not in refused.stdout + refused.stderr
+    assert not home.root.exists()
+
+
+def test_what_is_no_address_of_a_database_is_refused(home: Home, beanpole: Beanpole) -> None:
+    refused = beanpole("up", "--database", "mysql://db/shop")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("Error: A database of the kind mysql is not supported, PostgreSQL is.\nRemedy: ")
+    assert not home.root.exists()
+
+
+def test_nothing_moves_from_a_home_that_has_no_store(home: Home, beanpole: Beanpole) -> None:
+    refused = beanpole("up", "--move", "--database", "postgresql://ada@db/shop")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"Error: The home {home.root} has no store in a file.\nRemedy: Start it without --move.\n"
+    )
+    assert not home.root.exists()
+    refused = beanpole("up", "--move")
+    assert refused.returncode == 2
+    assert "Name an empty database with --database." in refused.stderr

@@ -35,6 +35,13 @@ def test_lost_servers_are_gone_on_without(capsys: pytest.CaptureFixture[str]) ->
     assert (found["outcome"], found["lowest_capacity"]) == ("succeeded", 6)
 
 
+def test_a_release_whose_requests_fail_is_no_canary_for_long(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--policy", "traffic-splitting", "--instances", "3", "--fail", "1", "--how", "errors", "--json")
+    found = json.loads(simulated(capsys, *words)[0])
+    assert (found["outcome"], found["lowest_capacity"], found["broken_promises"]) == ("failed", 3, [])
+    assert any("requests to the new release failed" in sentence for sentence in found["events"])
+
+
 def test_the_picture_is_drawn_for_a_person_and_as_svg(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     out, _ = simulated(capsys, "--instances", "4", "--batch-size", "1", "--svg", str(tmp_path / "picture.svg"))
     assert "succeeded in" in out

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import sqlalchemy as sa
 import up
 from botocore.config import Config
+from cluster import ON_POSTGRESQL, shared
 
 from beanpole import server
 from beanpole.agent.reservation import Ports
@@ -87,6 +89,12 @@ class Site:
     """Of the platforms that the control plane offers from its next start on; None for its own."""
     program: Callable[..., None] = up.run_below
     """What the process of the control plane does."""
+    database: str | None = None
+    """The address of the store; None: the file in the home."""
+
+    def __post_init__(self) -> None:
+        if ON_POSTGRESQL and self.database is None:
+            self.database = shared().empty(self.root.name)
 
     @property
     def home(self) -> Home:
@@ -102,6 +110,8 @@ class Site:
         """Start the control plane and return when it takes calls. `crash_at`: see `arm`."""
         # Only this interpreter and the system's: asking every shim of a version manager takes longer than the start.
         environment = os.environ | {"PATH": f"{Path(sys.executable).resolve().parent}:/usr/bin:/bin"}
+        if self.database is not None:
+            environment["BEANPOLE_DATABASE"] = self.database
         words = (str(self.home.root), self.api_port, self.port, crash_at, self.platform_version)
         told, tells = FORKED.Pipe(duplex=False)
         self.process = FORKED.Process(target=self.program, args=(str(self.root), dict(environment), words, tells))
@@ -309,22 +319,30 @@ class Site:
     def serving(self, name: str = "shop-dev") -> set[str]:
         """Versions that the instances' own endpoints answer with, asked one by one and past the balancer."""
         import json
-        import sqlite3
         import urllib.request
 
-        with contextlib.closing(sqlite3.connect(self.home.database)) as db:
-            rows = db.execute(
-                "SELECT endpoint.address, endpoint.port "
-                "FROM endpoint JOIN instance ON instance.id = endpoint.instance_id "
-                "JOIN environment ON environment.id = instance.environment_id "
-                "WHERE environment.name = ? AND endpoint.state = 'serving'",
-                (name,),
-            ).fetchall()
+        rows = self.ask(
+            "SELECT endpoint.address, endpoint.port "
+            "FROM endpoint JOIN instance ON instance.id = endpoint.instance_id "
+            "JOIN environment ON environment.id = instance.environment_id "
+            "WHERE environment.name = :name AND endpoint.state = 'serving'",
+            name=name,
+        )
         found = set()
         for address, port in rows:
             with urllib.request.urlopen(f"http://{address}:{port}/version", timeout=10) as answer:
                 found.add(json.load(answer)["version"])
         return found
+
+    def ask(self, query: str, **values: object) -> list[Any]:
+        """Rows of the store, read past the control plane."""
+        address = self.database or f"sqlite:///{self.home.database}"
+        engine = sa.create_engine(sa.make_url(address.replace("postgresql:", "postgresql+psycopg:")))
+        try:
+            with engine.connect() as db:
+                return list(db.execute(sa.text(query), values))
+        finally:
+            engine.dispose()
 
     @contextlib.contextmanager
     def load(

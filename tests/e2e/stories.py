@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,9 +67,10 @@ def body(site: Site, path: str = "/version") -> dict[str, Any]:
 
 def journal(site: Site, operation: dict[str, Any], step: str) -> list[dict[str, Any]]:
     """The results that the slots of a step have in an operation's journal."""
-    query = "SELECT result FROM journal WHERE operation_id = ? AND key LIKE ? AND key NOT LIKE '%/begin' ORDER BY id"
-    with contextlib.closing(sqlite3.connect(site.home.database)) as db:
-        rows = db.execute(query, (operation["OperationId"], f"%/{step}/%")).fetchall()
+    query = (
+        "SELECT result FROM journal WHERE operation_id = :of AND key LIKE :step AND key NOT LIKE '%/begin' ORDER BY id"
+    )
+    rows = site.ask(query, of=int(operation["OperationId"]), step=f"%/{step}/%")
     return [json.loads(result) for (result,) in rows]
 
 

@@ -97,7 +97,11 @@ packages:
 
 
 def test_settings_of_the_bundle_are_between_those_of_the_api_and_the_defaults(site: Site) -> None:
-    more = {".ebextensions/07_options.config": OPTIONS, ".platform/hooks/postdeploy/01_tell.sh": "#!/bin/sh\nexit 1\n"}
+    more = {
+        ".ebextensions/07_options.config": OPTIONS,
+        ".platform/nginx/conf.d/a.conf": "gzip on;\n",
+        ".platform/hooks/01.sh": "exit 1\n",
+    }
     files = app("probe", "v1", **more)
     created = site.create(files, settings=(*BRISK, *properties(COLOR="api")))
     assert created["Outcome"] == "succeeded", created
@@ -109,7 +113,8 @@ def test_settings_of_the_bundle_are_between_those_of_the_api_and_the_defaults(si
     warned = site.client().describe_events(RequestId=created["RequestId"], Severity="WARN")["Events"]
     assert sorted(event["Message"] for event in warned) == [
         ".ebextensions/07_options.config, line 8: Beanpole does not carry out 'packages' yet; it is left out.",
-        ".platform/hooks: Beanpole does not act on these files yet; they are left out.",
+        ".platform/hooks/01.sh is in none of the folders prebuild, predeploy, postdeploy: it never runs as a hook.",
+        ".platform/nginx: Beanpole does not act on these files yet; they are left out.",
     ]
 
     answer = site.client().update_environment(

@@ -70,6 +70,7 @@ def returned(site: Site) -> list[str]:
     return [message for message in every[begin : end + 1] if "Environment health has" not in message]
 
 
+@pytest.mark.long
 def test_there_is_nothing_to_return_to_from_the_first_version(site: Site) -> None:
     site.create(app("turns-bad", "v1"), settings=(*BRISK, *TURNS_BAD))
     wait_for("an unhealthy environment", lambda: site.get()[0] >= 500, 30)

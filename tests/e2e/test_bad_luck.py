@@ -78,6 +78,7 @@ def test_an_instance_whose_agent_cannot_start_fails_the_update_and_nothing_else(
     serves(site, "v2")
 
 
+@pytest.mark.long
 def test_a_backup_of_the_database_that_is_put_back_works(site: Site) -> None:
     site.create(app("probe", "v1"), instances=1, settings=BRISK)
     site.stop()

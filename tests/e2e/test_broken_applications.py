@@ -143,7 +143,13 @@ def shop() -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("name", CASES)
+ALIKE = ("an exit status", "a process that listens elsewhere", "a container command that fails")
+"""Much like others: among the long tests."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in ALIKE else []) for name in CASES]
+)
 def test_a_broken_version_gets_no_request_and_is_explained(shop: Site, name: str) -> None:
     case = CASES[name]
     old = shop.environment()["VersionLabel"]

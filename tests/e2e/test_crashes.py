@@ -7,7 +7,6 @@ right before. The turns are dealt to shards, so that they run beside each other;
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -44,12 +43,11 @@ SECOND_FAILS = """container_commands:
 
 def entries(site: Site, request_id: str) -> list[str]:
     """The keys of the journal entries that an operation wrote, in order."""
-    with contextlib.closing(sqlite3.connect(site.home.database)) as db:
-        query = (
-            "SELECT key FROM journal JOIN operation ON operation.id = operation_id "
-            "WHERE request_id = ? ORDER BY journal.id"
-        )
-        return [key for (key,) in db.execute(query, (request_id,))]
+    query = (
+        "SELECT key FROM journal JOIN operation ON operation.id = operation_id "
+        "WHERE request_id = :request ORDER BY journal.id"
+    )
+    return [key for (key,) in site.ask(query, request=request_id)]
 
 
 def turns(keys: list[str], moment: str, shard: int) -> list[int]:

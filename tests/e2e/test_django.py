@@ -8,7 +8,7 @@ import pytest
 from beanpole_site import Site, app, wait_for
 from stories import BRISK, ONE_BY_ONE, PATIENT_START, PROCESS, body, properties, rolled_back, shared_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("django")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("django")]
 
 WHO_SERVES = """
 import http.client, json, os
@@ -89,7 +89,6 @@ def test_a_migration_runs_once_before_any_instance_is_switched(site: Site, shop:
     assert shop.lines("runs") == ["migrate v1", "migrate v2"]
 
 
-@pytest.mark.long
 def test_a_migration_goes_on_when_the_control_plane_stops_or_dies_and_is_not_repeated(site: Site, shop: Shop) -> None:
     before = site.serving()
     shop.hold()

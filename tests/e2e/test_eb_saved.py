@@ -273,8 +273,9 @@ def test_a_group_whose_dependency_fails(site: Site, folder: EbFolder) -> None:
     site.client().create_application(ApplicationName="shop")
     modules(folder, "v1")
     (folder.path / "back" / "Procfile").write_text("web: false\n")
-    ended = folder.eb("create", "--modules", "front", "back", "--env-group-suffix", "dev", "--timeout", "1")
+    ended = folder.eb("create", "--modules", "front", "back", "--env-group-suffix", "dev", "--timeout", "3")
     assert "Failed to launch environment." in ended.text
+    assert "timed out" not in ended.text, "eb waits for a success of each, whatever it is told"
     for name in ("front-dev", "back-dev"):
         assert site.environment(name)["Status"] == "Ready"
         assert "Failed to launch environment." in site.events(EnvironmentName=name)

@@ -90,6 +90,7 @@ def test_an_envoy_that_is_missing_or_none(idle: Site) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "deeper/home"])
+@pytest.mark.long
 def test_a_home_that_is_a_file(idle: Site, below: str) -> None:
     file = idle.root / "file"
     file.write_text("precious")

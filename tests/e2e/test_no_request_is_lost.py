@@ -1,4 +1,4 @@
-"""200 requests a second, idle keep-alive connections, 30 s requests and a websocket, over everything that may happen.
+"""200 requests a second, idle keep-alive connections, a websocket, and 30 s requests, over everything that may happen.
 
 One environment of three instances and one load for all chapters, so that nothing between two chapters goes uncounted.
 """
@@ -61,20 +61,17 @@ def agents(site: Site) -> list[int]:
 
 def test_nothing_is_lost_whatever_happens_to_three_instances(shop: Site) -> None:
     with shop.load(**MIXED) as mixed:
-        with shop.load(**LONG) as long:
-            assert shop.deploy("v2", app("probe", "v2"), settings=(*ROLLING, *PATIENT))["Outcome"] == "succeeded"
-            assert shop.serving() == {"v2"}
-            assert shop.deploy("v3", app("probe", "v3"), settings=AT_ONCE)["Outcome"] == "succeeded"
-            assert shop.serving() == {"v3"}
-        assert long.report["failed"] == 0, lost(long.report)
-        assert long.report["sent"] > 10
+        assert shop.deploy("v2", app("probe", "v2"), settings=(*ROLLING, *BRISK))["Outcome"] == "succeeded"
+        assert shop.serving() == {"v2"}
+        assert shop.deploy("v3", app("probe", "v3"), settings=AT_ONCE)["Outcome"] == "succeeded"
+        assert shop.serving() == {"v3"}
 
         files = app("probe", "bad", **{"server.py": "import nothing_like_this\n"})
-        broken = shop.deploy("bad", files, settings=(*ROLLING, *BRISK))
+        broken = shop.deploy("bad", files, settings=ROLLING)
         assert broken["Outcome"] == "failed"
         assert shop.serving() == {"v3"}
 
-        assert shop.deploy("v4", app("probe", "v4"), settings=(*ROLLING, *BRISK))["Outcome"] == "succeeded"
+        assert shop.deploy("v4", app("probe", "v4"))["Outcome"] == "succeeded"
         back = shop.client("beanpole").rollback_environment(EnvironmentName="shop-dev")
         assert shop.ended(request_id=back["ResponseMetadata"]["RequestId"])["Outcome"] == "succeeded"
         assert shop.serving() == {"v3"}
@@ -101,6 +98,18 @@ def test_nothing_is_lost_whatever_happens_to_three_instances(shop: Site) -> None
     assert not failed(report), lost(report)
     assert report["echoes"] > 100
     assert set(report["versions"]) == {"v1", "v2", "v3", "v4"}, "a version that cannot start got a request"
+
+
+@pytest.mark.long
+def test_requests_of_half_a_minute_are_waited_for(shop: Site) -> None:
+    with shop.load(**MIXED) as mixed, shop.load(**LONG) as long:
+        assert shop.deploy("v2", app("probe", "v2"), settings=(*ROLLING, *PATIENT))["Outcome"] == "succeeded"
+        assert shop.serving() == {"v2"}
+        assert shop.deploy("v3", app("probe", "v3"), settings=AT_ONCE)["Outcome"] == "succeeded"
+        assert shop.serving() == {"v3"}
+    assert long.report["failed"] == 0, lost(long.report)
+    assert long.report["sent"] > 10
+    assert not failed(mixed.report), lost(mixed.report)
 
 
 def test_a_single_instance_is_deployed_to_without_a_gap(site: Site) -> None:

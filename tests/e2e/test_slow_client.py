@@ -63,6 +63,7 @@ def test_a_stop_ends_what_takes_too_long(site: Site) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_second_stop_ends_it_now(site: Site) -> None:
     assert site.process is not None
     assert site.process.pid is not None

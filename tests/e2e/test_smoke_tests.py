@@ -80,6 +80,7 @@ def test_what_fails_through_the_balancer_alone_returns_the_whole_fleet(site: Sit
     assert site.serving() == {"v1"}
 
 
+@pytest.mark.long
 def test_errors_in_the_log_are_told_and_where_it_is_wanted_end_the_deployment(site: Site) -> None:
     site.create(app("probe", "v1"), settings=BRISK)
     strict = ((DEPLOYMENT, "LogErrors", "fail"),)
@@ -97,6 +98,7 @@ def test_errors_in_the_log_are_told_and_where_it_is_wanted_end_the_deployment(si
     ]
 
 
+@pytest.mark.long
 def test_tests_that_are_new_are_tried_although_nothing_is_started(site: Site) -> None:
     site.create(app("probe", "v1"), settings=BRISK)
     eb = site.client()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from beanpole_site import Site, app
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(300)]
 
 MAPPED = "aws:elasticbeanstalk:environment:proxy:staticfiles"
 PROXY = "aws:elasticbeanstalk:environment:proxy"
@@ -38,7 +38,6 @@ def from_application(site: Site, path: str) -> bool:
     return "x-app-version" in ask(site, path)[2]
 
 
-@pytest.mark.long
 def test_folders_are_served_by_the_release_and_settings_change_them(site: Site) -> None:
     settings = ((MAPPED, "/pictures", "images"), (MAPPED, "/docs/", "collected/"), (MAPPED, "/gone", "nowhere"))
     created = site.create(flask("v1"), instances=2, settings=settings)

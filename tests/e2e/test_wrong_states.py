@@ -103,6 +103,7 @@ def test_names_that_are_taken(shared: Site) -> None:
     assert len(eb.describe_environments()["Environments"]) == 1
 
 
+@pytest.mark.long
 def test_a_termination_is_heard_in_the_middle_of_an_update_and_of_a_launch_but_not_twice(site: Site) -> None:
     eb = site.client()
     hold = site.root / "hold"

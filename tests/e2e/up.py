@@ -17,6 +17,7 @@ from typing import Any
 from beanpole import server
 from beanpole.home import Home
 from beanpole.platforms import names
+from beanpole.storage import chosen
 from beanpole.store import operations
 
 
@@ -66,7 +67,8 @@ def run(
     """
     if version is not None:
         names.VERSION = version
-    options = server.Options(Home(Path(home)), ("127.0.0.1", api), ("127.0.0.1", balancer))
+    here = Home(Path(home))
+    options = server.Options(here, ("127.0.0.1", api), ("127.0.0.1", balancer), database=chosen(None, here))
     if crash is not None:
         crash_at(crash)
     try:

@@ -63,6 +63,11 @@ VERSIONS = 'Expected version "v1" (deployment 1).'
         ),
         (facts(OK, bad("unhealthy", "Severe")), "Severe", ["ELB processes are not healthy on 1 out of 2 instances."]),
         (
+            facts(bad("unhealthy", "Degraded"), bad("unhealthy", "Degraded")),
+            "Severe",
+            ["ELB processes are not healthy on all instances."],
+        ),
+        (
             facts(bad("unchecked", "Warning"), bad("unchecked", "Warning")),
             "Warning",
             ["ELB health is failing or not available for all instances."],

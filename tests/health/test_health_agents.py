@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from small_world import World
+from small_world import START, World
 
 import beanpole.health.agents
 
@@ -124,10 +124,36 @@ def test_the_balancer_finds_an_instance_unhealthy(world: World) -> None:
     collector = world.collector()
     world.look(collector)
     next(iter(world.balancer.pools[env].values()))["healthy"] = False
-    world.look(collector, 7)
+    world.look(collector)
     assert [each.health.status for each in collector.instances(env)] == ["Degraded", "Ok"]
+    assert world.stored(env) == ("Ok", [])
     world.look(collector, 2)
     assert world.stored(env) == ("Degraded", ["ELB processes are not healthy on 1 out of 2 instances."])
+
+
+def test_what_an_application_takes_of_the_memory(world: World) -> None:
+    """Of the instance where it takes most; an older release that ends its last requests does not count."""
+    env = world.environment(instances_=2)
+    collector = world.collector()
+    assert collector.resident(env) == 0
+    for agent, size in zip(world.fleet.agents.values(), (100, 200), strict=True):
+        (web,) = agent.state_of["processes"]
+        agent.state_of["processes"] = [web | {"rss": size}, web | {"name": "worker", "rss": 5}]
+        agent.state_of["processes"].append(web | {"release": "d0", "rss": 1000})
+    world.look(collector)
+    assert collector.resident(env) == 205
+
+
+def test_few_requests_that_all_fail_are_severe_by_the_health_check(world: World) -> None:
+    """Too few to judge by; the third look at a failing check needs none."""
+    env = world.environment()
+    collector = world.collector()
+    world.look(collector)
+    next(iter(world.balancer.pools[env].values()))["healthy"] = False
+    world.balancer.requests[str(int(START) + 12)] = {env: {"-": {"5xx": 3, "failed": 3, "latency_ms": [1, 1, 1]}}}
+    world.look(collector, 3)
+    few = "Insufficient request rate (3.0 requests/min) to determine application health."
+    assert world.stored(env) == ("Severe", ["ELB processes are not healthy on all instances.", few])
 
 
 def test_a_balancer_whose_agent_is_away_for_a_moment_changes_nothing(world: World) -> None:

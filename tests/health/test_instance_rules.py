@@ -68,11 +68,11 @@ def down(**changes: object) -> tuple[Service, ...]:
         ),
         # The balancer
         ({"checked": Checked("healthy", NOW - 9000)}, "Ok", []),
-        ({"checked": Checked("unhealthy", NOW - 59)}, "Ok", []),
+        ({"checked": Checked("unhealthy", NOW)}, "Degraded", ["ELB health check has been failing for 1 second."]),
         (
-            {"checked": Checked("unhealthy", NOW - 60)},
+            {"checked": Checked("unhealthy", NOW - 299)},
             "Degraded",
-            ["ELB health check has been failing for 60 seconds."],
+            ["ELB health check has been failing for 4 minutes."],
         ),
         (
             {"checked": Checked("unhealthy", NOW - 300)},

@@ -63,12 +63,44 @@ WantedBy=multi-user.target
 """
 
 
-def make(bed: Bed, name: str) -> None:
+WITHIN = 8000  # its port where somebody is in front of it on the same server
+FRONT = f"""
+import asyncio
+
+async def on(reader, writer):
+    try:
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+async def take(reader, writer):
+    there = await asyncio.open_connection("127.0.0.1", {WITHIN})
+    await asyncio.gather(on(reader, there[1]), on(there[0], writer))
+
+async def main():
+    server = await asyncio.start_server(take, "0.0.0.0", {PORT}, backlog=1000)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+def make_within(bed: Bed, name: str) -> None:
+    """The service listens on loopback alone, and something in front of it at the usual port hides nothing."""
+    make(bed, name, f"127.0.0.1:{WITHIN}")
+    bed.exec(name, "systemd-run", "--quiet", "--unit=front", "--collect", "python3", "-c", FRONT)
+
+
+def make(bed: Bed, name: str, listen: str = f"0.0.0.0:{PORT}") -> None:
     """The service runs there and is enabled."""
     bed.exec(name, "install", "-d", "-o", "admin", FOLDER)
     bed.exec(name, "tee", f"{FOLDER}/server.py", text=SERVER)
     bed.exec(name, "tee", f"{FOLDER}/.env", text="SECRET_KEY=hunter2-very-secret\n")
-    bed.exec(name, "tee", f"/etc/systemd/system/{UNIT}", text=TEXT)
+    bed.exec(name, "tee", f"/etc/systemd/system/{UNIT}", text=TEXT.replace(f"0.0.0.0:{PORT}", listen))
     bed.exec(name, "chown", "-R", "admin:", FOLDER)
     bed.exec(name, "systemctl", "daemon-reload")
     bed.exec(name, "systemctl", "enable", "--quiet", "--now", UNIT)
@@ -76,5 +108,6 @@ def make(bed: Bed, name: str) -> None:
 
 def unmake(bed: Bed, name: str) -> None:
     bed.exec(name, "systemctl", "disable", "--quiet", "--now", UNIT, check=False)
+    bed.exec(name, "systemctl", "stop", "--quiet", "front", check=False)
     bed.exec(name, "rm", "-rf", FOLDER, f"/etc/systemd/system/{UNIT}")
     bed.exec(name, "systemctl", "daemon-reload")

@@ -30,12 +30,12 @@ def made(bed: Bed, servers: list[Server]) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def load(server: Server, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """200 requests a second at the server's port, most on kept connections; the report is there after the block."""
+def load(server: Server, tmp_path: Path, rate: int = 200) -> Iterator[dict[str, Any]]:
+    """So many requests a second at the server's port, most on kept connections; the report is there after the block."""
     report: dict[str, Any] = {}
     out = tmp_path / "load.json"
     words = [sys.executable, str(LOAD), f"{server.address}:{PORT}", "--keep-alive", "0.7", "--post", "0.2"]
-    words += ["--idle", "10", "--slow-every", "3", "--out", str(out)]
+    words += ["--idle", "10", "--slow-every", "3", "--out", str(out), "--rate", str(rate)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -54,8 +54,8 @@ def beanpole(site: ServersSite, *words: str) -> subprocess.CompletedProcess[str]
 
 
 def greeting(server: Server) -> str:
-    words = ["curl", "-sS", "--max-time", "5", f"http://{server.address}:{PORT}/"]
-    return subprocess.run(words, capture_output=True, text=True, timeout=10, check=False).stdout
+    words = ["curl", "-sS", "--max-time", "20", f"http://{server.address}:{PORT}/"]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout
 
 
 def test_nothing_is_lost_from_the_hand_made_service_to_the_first_deployment_and_back(
@@ -96,6 +96,34 @@ def test_nothing_is_lost_from_the_hand_made_service_to_the_first_deployment_and_
     bed.kill("host1")
     bed.start("host1")
     assert bed.exec("host1", "systemctl", "is-active", UNIT).strip() == "active"
+
+
+def test_a_service_on_loopback_behind_something_else_goes_over_and_back_unnoticed(
+    bed: Bed, servers: list[Server], fleet: ServersSite, tmp_path: Path
+) -> None:
+    hand_made.make_within(bed, "host1")
+    try:
+        fleet.add(servers[:1], app_port=hand_made.WITHIN)
+        with load(servers[0], tmp_path, rate=30) as report:
+            done = beanpole(fleet, "adopt", "host1", "--unit", UNIT, "--yes", "--json")
+            assert done.returncode == 0, (done, fleet.log())
+            assert greeting(servers[0]) == "hand good day\n"
+        assert report["failed"] == 0, report["failures"][:10]
+        assert bed.exec("host1", "systemctl", "is-active", UNIT, check=False).strip() == "inactive"
+        assert fleet.hosts()["host1"]["AppAddress"] == "127.0.0.1"
+        listening = bed.exec("host1", "ss", "-Htln", f"sport = :{hand_made.WITHIN}").split()
+        assert {word for word in listening if word.endswith(f":{hand_made.WITHIN}")} == {
+            f"127.0.0.1:{hand_made.WITHIN}"
+        }, "nothing was opened"
+
+        with load(servers[0], tmp_path, rate=30) as report:
+            done = beanpole(fleet, "eject", NAME, "--to-unit", "--yes", "--json")
+            assert done.returncode == 0, (done, fleet.log())
+            assert greeting(servers[0]) == "hand good day\n"
+        assert report["failed"] == 0, report["failures"][:10]
+        assert bed.exec("host1", "systemctl", "is-active", UNIT).strip() == "active"
+    finally:
+        hand_made.unmake(bed, "host1")
 
 
 def test_a_service_that_cannot_be_proven_serves_on_and_a_second_server_joins_with_the_same_code_only(

@@ -144,12 +144,14 @@ def test_two_environments_on_one_server_go_their_own_ways(fleet: ServersSite, se
     assert mine != "other"
     status, body = ask(home, "/version", "other-dev.localhost")
     assert (status, json.loads(body)["version"]) == (200, "other")
-    assert ask(home, "/version", None)[0] == 404
-    assert ask(home, "/version", "www.example.com")[0] == 404
+    assert json.loads(ask(home, "/version", None)[1])["version"] == mine
+    assert json.loads(ask(home, "/version", "www.example.com")[1])["version"] == mine
+    shared = f"Host {home.name} is shared with the environment shop-dev"
+    assert any(message.startswith(shared) for message in fleet.events(EnvironmentName="other-dev"))
     with counted(fleet):
         terminated(fleet, "other-dev")
         assert fleet.answers()[home.name] == mine
-    # It has the server for itself again: whoever comes with another Host, or none, means this one.
+    # Whoever comes with another Host, or none, means the first one all the while.
     assert json.loads(ask(home, "/version", None)[1])["version"] == mine
     assert json.loads(ask(home, "/version", "www.example.com")[1])["version"] == mine
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from beanpole_site import wait_for
 from bed import Bed, Server
 from outfit import Outfit, Running
 from traces import traces
@@ -371,12 +372,30 @@ def test_purge_leaves_a_server_as_it_was_and_leave_keeps_what_serves(
     assert not any("beanpole/agent" in line for line in after)
     places = f"{layout.HOLDER} {layout.PROGRAMS} {layout.SOCKETS}"
     assert bed.exec("host1", "sh", "-c", f"ls -d {places} 2>/dev/null", check=False) == ""
+    assert envoy(bed) in " ".join(serving), "it is systemd's from now on, and was not started anew"
+    killed = envoy(bed)
+    bed.exec("host1", "kill", "-KILL", killed)
+    wait_for("another Envoy", lambda: envoy(bed) not in (killed, "0"))
     bed.kill("host1")
     bed.start("host1")
     booted = bed.exec("host1", "ps", "-eo", "args=")
     assert "envoy-" in booted and "sleep 1000" in booted and "beanpole/agent" not in booted
+    kept = envoy(bed)
+
+    async def come_back(running: Running) -> dict[str, Any]:
+        return await (await running.setup.balancer_agent(running.server("host1"))).call("GET", "/envoy")
+
+    found = whole.run(come_back)
+    assert (str(found["pid"]), found["live"]) == (kept, True), "whoever comes back takes it up as it is"
+    assert f"beanpole-{layout.PROXY}.service" not in bed.exec("host1", "ls", "/etc/systemd/system")
     whole.run(lambda running: removal.purge(running.server("host1")))
     assert set(everything(bed, "host1")) ^ set(before) == set()
+
+
+def envoy(bed: Bed) -> str:
+    """The process that systemd keeps in the place of an agent's, "0" while there is none."""
+    unit = f"beanpole-{layout.PROXY}.service"
+    return bed.exec("host1", "systemctl", "show", "--property=MainPID", "--value", unit).strip()
 
 
 def test_what_nothing_needs_any_more_is_pruned(bed: Bed, servers: list[Server], outfit: Outfit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from beanpole.balancer.bootstrap import bootstrap
 from beanpole.balancer.pool import Edge, Endpoint, Health, Pool
 from beanpole.balancer.snapshot import snapshot
 from beanpole.fleet.agent_client import AgentClient, AgentError, AgentRefused
+from beanpole.fleet.servers import layout
 from load import Load, Report, Settings
 
 pytestmark = pytest.mark.long
@@ -95,6 +97,37 @@ def test_a_service_under_load_hands_its_port_over(
     assert bed.exec("host1", "cat", f"/etc/systemd/system/{UNIT}") == hand_made.TEXT
 
 
+def test_connections_of_before_outlive_a_renewal_of_the_agent(bed: Bed, servers: list[Server], outfit: Outfit) -> None:
+    start_new(bed)
+    kept = http.client.HTTPConnection(servers[0].address, PORT, timeout=30)
+
+    def ask() -> str:
+        kept.request("GET", "/")
+        return kept.getresponse().read().decode().split()[0]
+
+    async def work(running: Running) -> list[str]:
+        client = await serving(running)
+        answers = [await asyncio.to_thread(ask)]
+        assert (await switched(client, 20))["kept"] == 1
+        answers.append(await asyncio.to_thread(ask))
+        before = (await client.hello())["pid"]
+        home = layout.home(layout.PROXY)
+        ran = await running.server("host1").script("renew", layout.agent_unit(layout.PROXY), home, limit=60)
+        assert ran.stdout.split() == [b"@", b"restarted"]
+        async with asyncio.timeout(60):
+            while not await answers_as_another(client, before):  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.1)
+        kept.auto_open = 0  # from here on a new connection would be an error
+        answers.append(await asyncio.to_thread(ask))
+        return answers
+
+    try:
+        assert outfit.run(work) == ["hand", "new", "new"]
+    finally:
+        kept.close()
+        bed.exec("host1", "systemctl", "stop", "new-version", check=False)
+
+
 @pytest.mark.parametrize("whom", ["main", "all"])
 def test_an_agent_that_is_killed_while_it_shares_goes_on(
     bed: Bed, servers: list[Server], outfit: Outfit, whom: str
@@ -125,6 +158,13 @@ def test_an_agent_that_is_killed_while_it_shares_goes_on(
         bed.exec("host1", "systemctl", "stop", "new-version", check=False)
     assert report.failed == 0, report.failures
     assert report.versions["new"].count > 100
+
+
+async def answers_as_another(client: AgentClient, before: int) -> bool:
+    try:
+        return bool((await client.hello())["pid"] != before)
+    except AgentError:
+        return False
 
 
 async def answers(client: AgentClient) -> bool:

@@ -40,23 +40,49 @@ LIMIT = 20.0
 
 
 class Fleet:
-    """Every instance runs both releases. `on_job` may raise what an agent's refusal raises, or wait."""
+    """Every instance runs both releases, and has passed with those that are `kept`.
+
+    `on_job` may raise what an agent's refusal raises, or wait.
+    """
 
     def __init__(self) -> None:
         self.jobs: list[tuple[str, str, str]] = []
         self.launched: list[str] = []
+        self.cancelled: list[tuple[str, str]] = []
+        """Jobs that their caller ended."""
         self.memory: int | None = None
+        self.kept: list[str] = []
         self.on_job: Callable[[str, str], Any] = lambda instance, kind: None
 
     async def state(self, _instance: str) -> dict[str, Any]:
         return {"processes": [{"release": digest, "name": "web"} for digest in (OLD, NEW)]}
 
-    async def job(self, instance: str, _key: str, kind: str, arguments: dict[str, Any], **_: Any) -> dict[str, Any]:
-        self.jobs.append((instance, kind, arguments.get("release", "")))
+    async def job(
+        self,
+        instance: str,
+        _key: str,
+        kind: str,
+        arguments: dict[str, Any],
+        *,
+        goes_on: Callable[[], bool] = lambda: False,
+        **_: Any,
+    ) -> dict[str, Any]:
+        what = " ".join(filter(None, (kind, arguments.get("of"), arguments.get("stage"))))
+        self.jobs.append((instance, what, arguments.get("release", "")))
         answer = self.on_job(instance, kind)
-        if asyncio.iscoroutine(answer):
-            await answer
+        try:
+            if asyncio.iscoroutine(answer):
+                await answer
+        except asyncio.CancelledError:
+            if not goes_on():
+                self.cancelled.append((instance, kind))
+            raise
+        if kind == "preflight":
+            return {"kept": self.kept}
         return {"address": f"127.0.1.{self.launched.index(instance) + 1}", "port": 1} if kind == "start" else {}
+
+    def place(self, _instance: str) -> Any:
+        return SimpleNamespace(layer_folder=lambda *_: "/layer")
 
     def newcomer(self, taken: set[str]) -> tuple[str, str]:
         number = len(taken)
@@ -100,6 +126,9 @@ class Edge:
 
     async def totals(self, _environment: str) -> dict[str, int]:
         return {"requests": 0, "failed": 0}
+
+    def leads_to(self, _environment: str) -> bool:
+        return True
 
     async def settle(self, _seconds: float) -> None:
         pass
@@ -156,12 +185,12 @@ class EngineSite:
             new = Endpoint(instance, digest, address, 1, "serving", self.database.now_ms(), "{}")
             instances.put_endpoint(db, new)
 
-    def submit(self, *steps: AnyStep, environment: str = "e-1", policy: str = "AllAtOnce") -> int:
+    def submit(self, *steps: AnyStep, environment: str = "e-1", policy: str = "AllAtOnce", kind: str = "update") -> int:
         """An update to release 2 with these steps; the operation's id."""
         now = self.database.now_ms()
         draft = Draft(
             environment_id=environment,
-            kind="update",
+            kind=kind,
             origin="user",
             actor="ada",
             request_id="R",

@@ -17,6 +17,12 @@ from beanpole.store import environments, operations
 from beanpole.store.operations import Operation
 from beanpole.store.schema import operation
 
+OVER = (
+    "INFO",
+    "Successfully finished tailing the events of this environment's part of the group, which did not succeed.",
+)
+"""The EB CLI waits for a group until each environment has told one of its successes; this one is true."""
+
 WAITING = After(key="after", slots=("back-dev",), words="Wait for back-dev")
 
 
@@ -90,6 +96,7 @@ def test_it_fails_when_the_other_does(site: EngineSite, outcome: str) -> None:
     assert done.outcome == "failed"
     assert "back-dev, to which this one is linked, was not brought to its version" in blame(done)["cause"]
     assert site.environment().status == "Ready"
+    assert site.told()[-2:] == [("ERROR", "Failed to deploy application."), OVER]
 
 
 def test_an_abort_is_heard_while_it_waits(site: EngineSite) -> None:
@@ -100,6 +107,8 @@ def test_an_abort_is_heard_while_it_waits(site: EngineSite) -> None:
             operations.ask_abort(db, "e-1")
 
     assert carried_out(site, site.submit(WAITING), abort).outcome == "aborted"
+    reverted = "The environment was reverted to the previous configuration setting."
+    assert site.told()[-2:] == [("INFO", reverted), OVER]
 
 
 def test_the_answer_reaches_the_client_first(site: EngineSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cluster import ON_POSTGRESQL
 from engine_site import EngineSite
 
 from beanpole.store.schema import journal, operation
 from breakdown import Breakdown, breakdown
+
+pytestmark = pytest.mark.skipif(ON_POSTGRESQL, reason="the bench reads the file of SQLite")
 
 
 def told(folder: Path, *rows: tuple[str, int, str]) -> Breakdown:

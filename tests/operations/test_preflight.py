@@ -158,3 +158,15 @@ def test_a_rehearsal_on_servers_of_which_one_is_away(may_pause: bool, stop_first
         f"c: {stop_first}1024 MB of memory are available and starting the new release beside the running one needs "
         "1088 MB",
     ]
+
+
+def test_this_machine_takes_turns_on_the_way_back(site: EngineSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can free memory or wait then: those that did not fit were taken out of rotation."""
+    module = importlib.import_module("beanpole.operations.steps.preflight")
+    monkeypatch.setattr(module, "manifest_of", lambda work: SimpleNamespace(size=0))
+    site.fleet = Telling({"i-1": NARROW, "i-2": NARROW}, shared=True)
+    number = site.submit()
+    site.returning(number, Preflight(key="preflight", slots=("i-1", "i-2"), words=""), attempts=0)
+    site.carry_out(number)
+    told = [message for severity, message in site.told() if severity == "WARN"]
+    assert told == [f"[Instance: {name}] Stop-first: {MEMORY}." for name in ("i-1", "i-2")]

@@ -18,9 +18,11 @@ from beanpole.control.context import By
 from beanpole.fleet.agent_client import AgentUnreachable
 from beanpole.policies import plan as plans
 from beanpole.policies.plan import Plan
-from beanpole.store import environments, events, operations
+from beanpole.store import environments, events, hosts, instances, operations
 from beanpole.store.environments import Environment
 from beanpole.store.events import Event, Filter
+from beanpole.store.hosts import Host
+from beanpole.store.instances import Instance
 from beanpole.store.operations import Draft
 from beanpole.store.schema import operation
 
@@ -75,6 +77,17 @@ class Pair:
 
 BEFORE = {"shop-dev": "shop", "shop-new": "new"}
 AFTER = {"shop-dev": "new", "shop-new": "shop"}
+
+
+def on_servers(db: sa.Connection) -> None:
+    """Both are on h-1, where `shop-dev` was first; on h-2 it is alone."""
+    for number, (name, environment) in enumerate([("h-1", "e-1"), ("h-1", "e-2"), ("h-2", "e-1")]):
+        if hosts.find(db, name) is None:
+            row = {"id": name, "name": name, "address": "{}", "host_key": "k", "labels": "[]"}
+            hosts.add(db, Host(**row, app_port=8080, state="ready", added_at=number))  # type: ignore[arg-type]
+            hosts.set_catch_all(db, name, environment)
+        there = Instance(f"i-s{number}", environment, "running", f"127.7.7.{number}", None, number, host=name)
+        instances.add(db, there)
 
 
 @pytest.fixture
@@ -171,3 +184,10 @@ def test_what_the_system_does_in_the_other_makes_way(tmp_path: Path) -> None:
     with pair.site.database.read() as db:
         (aligning,) = [each for each in operations.listed(db) if each.origin == "system"]
     assert aligning.abort
+
+
+def test_what_names_no_environment_goes_with_the_names_where_both_are(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, on_servers)
+    assert pair.site.carry_out(pair.number).outcome == "succeeded"
+    with pair.site.database.read() as db:
+        assert hosts.catch_alls(db) == {"h-1": "e-2", "h-2": "e-1"}

@@ -215,6 +215,37 @@ def test_on_the_way_back_successors_stay_in_the_place_of_those_that_are_gone() -
     assert len(keys) == len(set(keys))
 
 
+STOPPED = Target(OLD, prepare=False, stop_first="fixed port")
+
+
+def test_on_the_way_back_successors_stop_first_by_halves_and_what_does_not_serve_makes_way() -> None:
+    """They did so all at once, which was an outage."""
+    names = tuple(f"i-new{at}" for at in range(1, 5))
+    members = (*(Member(name, NEW) for name in names[:3]), Member("i-new4", None))
+    plan = rollback.plan(members, names, STOPPED, number=4)
+    assert [step.slots for step in plan.steps if isinstance(step, Activate)] == [names[:2], names[2:3]]
+    first = next(step for step in plan.steps if isinstance(step, Terminate))
+    assert first.slots == ("i-new4",)
+    assert plan.steps.index(first) < next(at for at, step in enumerate(plan.steps) if isinstance(step, Preflight))
+
+
+@given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 5), st.integers(0, 3))
+def test_on_the_way_back_no_more_are_out_at_a_time_than_on_the_way_forward(stayed, came, idle, at_once):
+    members = [Member(f"i-{at}", NEW) for at in range(stayed)] + [Member(f"i-idle{at}", None) for at in range(idle)]
+    fresh = [Member(f"i-new{at}", NEW) for at in range(came)]
+    launched = tuple(member.id for member in fresh)
+    number = len(members) + came
+    plan = rollback.plan((*members, *fresh), launched, STOPPED, number=number, at_once=at_once)
+    serving = {member.id for member in (*members, *fresh) if member.digest is not None}
+    for step in plan.steps:
+        if isinstance(step, Activate):
+            out = serving & set(step.slots)
+            assert len(out) <= (len(serving) + 1) // 2
+            assert not at_once or len(out) <= at_once
+    keys = [step.key for step in plan.steps]
+    assert len(keys) == len(set(keys))
+
+
 def test_on_the_way_back_from_other_settings_alone_a_successor_is_only_checked_as_before() -> None:
     members = (Member("i-2", OLD), Member("i-new1", OLD))
     plan = rollback.plan(members, ("i-new1",), Target(OLD, prepare=False), number=2)

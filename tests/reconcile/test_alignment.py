@@ -81,7 +81,7 @@ class World:
     def watch(self, fleet: Any = None) -> Watch:
         """By default every agent says that the release is there and its process runs."""
         control: Any = SimpleNamespace(
-            database=self.database, registry=catalogue.load(), edge=self.edge, wake=lambda: None
+            database=self.database, registry=catalogue.load(), balancers=self.edge, wake=lambda: None
         )
         return Watch(control, fleet or Agents(**{"i-1": state(), "i-2": state()}))
 
@@ -115,11 +115,18 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def returns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The words of every return that was decided on; none is carried out."""
+def returns(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words of every return that was begun; none is carried out."""
     found: list[str] = []
+
+    def begin(*_: Any, words: Any, **__: Any) -> None:
+        found.append(words[0][0])
+        draft = operations.Draft("e-1", "rollback", "system", "s", "r", 2, 1, 2, plans.encode(EMPTY), 0)
+        world.change(lambda db: operations.submit(db, 0, draft))
+
+    monkeypatch.setattr(watching.rollback, "earlier", lambda *_, **__: 1)
     monkeypatch.setattr(watching.rollback, "decide", lambda *_, **__: None)
-    monkeypatch.setattr(watching.rollback, "rollback", lambda *_, words, **__: found.append(words[0][0]))
+    monkeypatch.setattr(watching.rollback, "rollback", begin)
     return found
 
 
@@ -137,6 +144,24 @@ def test_a_release_that_turns_bad_everywhere_is_returned_from_once(world: World,
     world.look(watch, ILL, ILL, seconds=20)
     assert len(returns) == 1
     assert "the health check fails on i-1, i-2." in returns[0]
+
+
+def test_that_there_is_nothing_to_return_to_is_told_once(world: World) -> None:
+    watch = world.watch()
+    world.look(watch, WELL, WELL, seconds=5)
+    world.look(watch, ILL, ILL, seconds=180)
+    (told,) = world.told()
+    assert told.endswith("It stays: there is no earlier release that passed and is another one.")
+    assert world.submitted() == []
+
+
+def test_nobody_is_brought_along_while_the_release_is_on_trial(world: World, returns: list[str]) -> None:
+    """The operation would keep it from being judged, again and again."""
+    world.change(lambda db: instances.remove_endpoint(db, "i-2", DIGEST))
+    watch = world.watch()
+    world.look(watch, ILL, ILL, seconds=20)
+    assert [each.kind for each in world.submitted()] == ["rollback"]
+    assert len(returns) == 1
 
 
 def test_an_endpoint_that_gets_no_requests_says_nothing_of_the_release(world: World, returns: list[str]) -> None:

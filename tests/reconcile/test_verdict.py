@@ -194,3 +194,13 @@ def test_another_well_instance_never_makes_a_release_worse(fleet: list[tuple[boo
     assert grown is None or grown == before
     bad = sum(each for each, _ in fleet)
     assert (before is not None) == (bad * 2 >= len(fleet))
+
+
+def test_what_could_not_be_brought_back_counts_as_unhealthy() -> None:
+    well_one = after(well(20))[0]
+    assert judge({}, TERMS, 1020.0, {"i-1"}) == Verdict((), (), ("i-1",))
+    assert judge({"i-2": well_one}, TERMS, 1020.0, {"i-1"}) == Verdict((), (), ("i-1",))
+    assert judge({"i-2": well_one, "i-3": well_one}, TERMS, 1020.0, {"i-1"}) is None
+    both = judge({"i-2": after([(False, PASSED)] * 20)[0], "i-3": well_one}, TERMS, 1019.0, {"i-1"})
+    assert both == Verdict((), ("i-2",), ("i-1",))
+    assert both.words() == "the health check fails on i-2; it could not be brought back on i-1"

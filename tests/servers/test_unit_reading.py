@@ -134,6 +134,49 @@ def test_a_command_that_names_no_port_is_doubted_and_one_with_another_port_block
     assert propose(unit(), 9090, None, None, "adopted-1").blocked
 
 
+def test_the_proxy_takes_the_place_of_a_service_behind_something_on_the_server() -> None:
+    seen = unit(command=("/usr/bin/python3", "server.py", "127.0.0.1:8000"), listening=(Listening("127.0.0.1", 8000),))
+    made = propose(seen, 8000, None, None, "adopted-1")
+    assert (made.address, made.port, made.blocked) == ("127.0.0.1", 8000, False)
+    assert made.procfile == f'web: python server.py "{ADDRESS}:$PORT"\n'
+    (mind,) = [doubt for doubt in made.doubts if "listens on" in doubt.cause]
+    assert mind.cause == (
+        "shop.service listens on 127.0.0.1, and so will the server's proxy: our edge has no way to it."
+    )
+    assert not propose(seen, 8000, None, None, "adopted-1", stays=("127.0.0.1", 8000)).blocked
+    blocked = propose(seen, 8000, None, None, "adopted-1", stays=("0.0.0.0", 8080))
+    assert [doubt.cause for doubt in blocked.doubts if doubt.blocking] == [
+        "shop.service listens on 127.0.0.1:8000, and the server's proxy takes requests for other environments on "
+        "0.0.0.0:8080."
+    ]
+
+
+@pytest.mark.parametrize("addresses", [("::",), ("127.0.0.1", "10.0.0.5"), ("0.0.0.0", "::")])
+def test_a_service_on_several_addresses_is_told_what_to_change(addresses: tuple[str, ...]) -> None:
+    seen = unit(listening=tuple(Listening(each, 8080) for each in addresses))
+    (doubt,) = [doubt for doubt in propose(seen, 8080, None, None, "adopted-1").doubts if doubt.blocking]
+    assert doubt.remedy == "Let it listen on 0.0.0.0, or on 127.0.0.1 behind what is in front of it there."
+
+
+@pytest.mark.parametrize(
+    ("kernel", "blocked", "words"),
+    [
+        ("4.18.0-553.el8.x86_64", True, "Linux 4.18; a port goes over from one program to another since 5.6"),
+        ("5.4.0-200-generic", True, "Linux 5.4"),
+        ("5.10.0-28-amd64", False, "Linux 5.10; a unit can be started beside us since 6.1"),
+        ("6.1.0-18-amd64", False, ""),
+        ("10.0", False, ""),
+    ],
+)
+def test_an_old_kernel_is_told_before_anything_is_done(kernel: str, blocked: bool, words: str) -> None:
+    seen = parse("pettracker-ml.service", told(kernel=[kernel]))
+    made = propose(seen, 8080, None, None, "adopted-1")
+    about = [doubt for doubt in made.doubts if "Linux" in doubt.cause]
+    assert made.blocked == blocked
+    assert [doubt.blocking for doubt in about] == ([blocked] if words else [])
+    assert all(words in doubt.cause and doubt.remedy for doubt in about)
+
+
 def test_another_language_runs_by_absolute_commands() -> None:
     made = propose(unit(command=("/usr/bin/node", "a.js", "8080"), python=None), 8080, None, None, "adopted-1")
     assert made.procfile == 'web: /usr/bin/node a.js "$PORT"\n'

@@ -147,7 +147,7 @@ class ApiSite:
         """All that are open succeed."""
         control = self.control
         parts: Any = SimpleNamespace(
-            database=control.database, registry=control.registry, edge=control.edge, layers=control.layers
+            database=control.database, registry=control.registry, balancers=control.balancers, layers=control.layers
         )
         closing = Closing(parts)
         while (held := operations.claim(control.database, "test", 60_000)) is not None:
@@ -168,7 +168,7 @@ def api_site(
     if clock is not None:
         database.clock = clock
     objects = S3(database, Blobs(folder / "objects"), keys)
-    edge: Any = SimpleNamespace(
+    balancers: Any = SimpleNamespace(
         cname=lambda prefix: f"{prefix}.localhost",
         apply=lambda: asyncio.sleep(0),
         listen=SimpleNamespace(address="127.0.0.1", port=8080),
@@ -182,7 +182,7 @@ def api_site(
         registry=catalogue.load(),
         platforms=Platforms(["3.11", "3.12"]),
         identity=identity(database, "local-1"),
-        edge=edge,
+        balancers=balancers,
         layers=layers,
         wake=lambda: None,
     )
@@ -192,7 +192,7 @@ def api_site(
     servers = Servers(database, control.identity.store)
     hosts = Hosts(control, servers, setup, setup)
     with _loop() as loop:
-        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", ""), loop)
+        own = Beanpole(control, fleet, Board(), Environments(control), ControlPlane("", "", ""), loop)
         collector: Any = SimpleNamespace()
         handlers = elasticbeanstalk.handlers(control, collector, Logs(control, fleet, loop), objects)
         services = [

@@ -40,7 +40,7 @@ def end(site: ApiSite, ended: Any = None) -> None:
     parts: Any = SimpleNamespace(
         database=control.database,
         registry=control.registry,
-        edge=control.edge,
+        balancers=control.balancers,
         layers=SimpleNamespace(packages=layers.get),
     )
     closing = Closing(parts)

@@ -29,7 +29,7 @@ from beanpole.operations.steps.launch import launch
 from beanpole.operations.work import Work
 from beanpole.policies import plan
 from beanpole.store import environments, hosts, instances, operations
-from beanpole.store.instances import Instance
+from beanpole.store.instances import Endpoint, Instance
 
 GIB = 2**30
 FLEET = "beanpole:fleet"
@@ -350,8 +350,8 @@ def test_more_instances_than_hosts_are_refused_before_anything_is_changed(site: 
     assert site.client().describe_environments()["Environments"][0]["Status"] == "Ready"
 
 
-def launched(site: ApiSite) -> list[Instance]:
-    """Carries out the Launch step of the operation that is open, slot by slot."""
+def launched(site: ApiSite, told: list[str] | None = None) -> list[Instance]:
+    """Carries out the Launch step of the operation that is open, slot by slot, and writes down what it says."""
     control = site.control
     operation = operations.claim(control.database, "test", 60_000)
     assert operation is not None
@@ -367,10 +367,14 @@ def launched(site: ApiSite) -> list[Instance]:
     def newcomer(taken: set[str]) -> tuple[str, str]:
         return f"i-{len(taken)}", f"127.0.0.{len(taken) + 2}"
 
-    fleet, edge = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
-    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, edge=edge, board=Board())
+    fleet, balancers = SimpleNamespace(launch=nothing, newcomer=newcomer), SimpleNamespace(apply=nothing)
+    balancers.cname = control.balancers.cname
+    parts: Any = SimpleNamespace(database=control.database, fleet=fleet, balancers=balancers, board=Board())
     for slot in step.slots:
-        asyncio.run(launch(Work(parts, operation, environment, "forward", step, slot, "", release)))
+        work = Work(parts, operation, environment, "forward", step, slot, "", release)
+        asyncio.run(launch(work))
+        if told is not None:
+            told += [message for message, _ in work.events]
     with control.database.read() as db:
         return instances.listed(db, environment.id)
 
@@ -381,6 +385,82 @@ def test_each_instance_gets_a_server_of_its_own(site: ApiSite, api: Any) -> None
     create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
     on = {each.host for each in launched(site)}
     assert on == {each["HostId"] for each in listed(api) if each["Labels"]}
+
+
+def test_the_second_environment_of_a_server_is_told_who_gets_what_names_none(site: ApiSite, api: Any) -> None:
+    added(api, new(1))
+    create(site, "shop-dev")
+    launched(site)
+    site.end_operations()
+    (host,) = listed(api)
+    with site.control.database.write() as db:
+        (first,) = environments.listed(db)
+        hosts.set_catch_all(db, host["HostId"], first.id)
+    create(site, "shop-new")
+    told: list[str] = []
+    launched(site, told)
+    assert told[1:] == [
+        "Host web1 is shared with the environment shop-dev, which gets all requests there that name no environment; "
+        "shop-new gets those for shop-new.localhost."
+    ]
+
+
+def labelled(labels: str) -> dict[str, Any]:
+    return {
+        "EnvironmentName": "shop-dev",
+        "OptionSettings": [{"Namespace": FLEET, "OptionName": "Labels", "Value": labels}],
+    }
+
+
+def test_other_labels_move_the_instances_to_servers_that_have_them(site: ApiSite, api: Any) -> None:
+    added(api, new(1, Labels=["gpu"]), new(2, Labels=["gpu"]), new(3, Labels=["big"]), new(4, Labels=["big"]))
+    sizes = [("aws:autoscaling:asg", name, "2") for name in ("MinSize", "MaxSize")]
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
+    before = launched(site)
+    expire(site)
+    site.end_operations()
+    site.client().update_environment(**labelled("big"))
+    told = [each["Message"] for each in site.client().describe_events(EnvironmentName="shop-dev")["Events"]]
+    assert "Labels changes: all instances are replaced." in told
+    now = {each.host for each in launched(site) if each not in before}
+    assert now == {each["HostId"] for each in listed(api) if each["Labels"] == ["big"]}
+
+
+def test_labels_that_the_servers_have_move_nobody(site: ApiSite, api: Any) -> None:
+    added(api, new(1, Labels=["gpu", "big"]), new(2))
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"))
+    launched(site)
+    expire(site)
+    site.end_operations()
+    with site.control.database.write() as db:
+        for each in instances.listed(db):
+            digest = environments.releases(db, each.environment_id)[0].digest
+            instances.put_endpoint(db, Endpoint(each.id, digest, "127.0.0.2", 1, "serving", 0, "{}"))
+    site.client().update_environment(**labelled("big"))
+    operation = operations.claim(site.control.database, "test", 60_000)
+    assert operation is not None
+    assert plan.decode(operation.plan).steps == ()
+
+
+def test_labels_that_too_few_servers_have_are_refused(site: ApiSite, api: Any) -> None:
+    added(api, new(1, Labels=["gpu"]), new(2, Labels=["gpu"]), new(3, Labels=["big"]))
+    sizes = [("aws:autoscaling:asg", name, "2") for name in ("MinSize", "MaxSize")]
+    create(site, "shop-dev", (FLEET, "Labels", "gpu"), *sizes)
+    launched(site)
+    expire(site)
+    site.end_operations()
+    code, message = refused(site.client().update_environment, **labelled("big"))
+    assert code == "InvalidParameterValue"
+    assert message == (
+        "2 instances were asked for, and 1 host has the label big (web3). Add hosts with the label big "
+        "(`beanpole hosts add`), or ask for fewer instances."
+    )
+    assert site.client().describe_environments()["Environments"][0]["Status"] == "Ready"
+
+
+def expire(site: ApiSite) -> None:
+    """Whoever claimed an operation has let it go."""
+    operations.expire_leases_of(site.control.database, "test")
 
 
 def test_a_server_that_was_let_go_meanwhile_fails_the_step(site: ApiSite, api: Any) -> None:

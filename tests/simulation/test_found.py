@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from beanpole.simulation.run import History, run
 from beanpole.simulation.scenario import Command, Fault, Scenario
-from beanpole.simulation.version import Version
+from beanpole.simulation.version import Flaw, Version
 
 NARROW = 80 << 20
 """Bytes of memory that are not enough for two releases at once."""
@@ -64,3 +65,41 @@ def test_an_operation_that_a_user_aborts_is_returned_from_once() -> None:
 def test_the_only_server_is_lost_between_two_releases() -> None:
     """It stays in rotation, since nobody else serves; with the release that failed it did so for both of them."""
     well(Scenario(instances=1, faults=(Fault("edge", 1.7, 3.0), Fault("off", 3.5))), "update: failed")
+
+
+LONG = (Fault("jump", 300.0),)
+"""Nothing happens then; until then everybody is watched."""
+
+
+@pytest.mark.parametrize("policy", ["Rolling", "AllAtOnce"])
+@pytest.mark.parametrize("instances", [1, 2, 3])
+@pytest.mark.parametrize("flaw", ["start", "gate"])
+def test_a_release_that_turned_bad_under_the_next_deployment_is_returned_from(
+    policy: str, instances: int, flaw: Flaw
+) -> None:
+    """The return went to it, its processes did not come up again, and from then on nobody was in rotation: to bring it
+    along was tried again and again, so that nobody judged it."""
+    history = run(
+        Scenario(
+            policy=policy,
+            instances=instances,
+            versions=(Version(), Version(flaw="later"), Version(boot=6.0, flaw=flaw)),
+            commands=(Command("deploy", 1.0, 2), Command("deploy", None, 3)),
+            faults=LONG,
+        )
+    )
+    assert history.broken == [], history.text()
+    assert history.samples[-1][1:] == (instances, {"v1": instances}), history.text()
+    assert any("(version v2) passed its checks and turned bad" in message for message in history.messages)
+    assert history.messages[-1].startswith("Every instance serves release ")
+
+
+def test_where_every_release_turns_bad_the_system_returns_so_often_and_no_further() -> None:
+    """Never to one that it left: between two bad ones it would go back and forth for ever."""
+    versions = (Version(flaw="later"),) * 6
+    deploys = tuple(Command("deploy", None, number) for number in range(2, 7))
+    history = run(Scenario(policy="AllAtOnce", versions=versions, commands=deploys, faults=LONG))
+    assert history.broken == [], history.text()
+    went = [message for message in history.messages if message.startswith("Returning to release ")]
+    assert went == [f"Returning to release {number} (version v{number})." for number in (5, 4, 3)]
+    assert history.messages[-1].endswith("It stays: 3 returns in a row did not help."), history.text()

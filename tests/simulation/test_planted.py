@@ -19,7 +19,7 @@ from beanpole.operations import closing, engine, lease, phase, work
 from beanpole.operations.closing import Closing
 from beanpole.operations.steps import HANDLERS, activate, leave
 from beanpole.operations.work import Work
-from beanpole.policies import plan, rollback, rolling
+from beanpole.policies import immutable, plan, rollback, rolling
 from beanpole.policies.plan import Fetch, Finish, Plan
 from beanpole.simulation.balancer import SimulatedBalancers
 from beanpole.simulation.run import run
@@ -143,7 +143,7 @@ def send_requests_to_what_is_not_proven(patch: Patch) -> None:
                         self.instance, arguments["release"], "127.0.0.1", found.port, "serving", self.now(), "{}"
                     ),
                 )
-            await self.parts.edge.apply(self.instance)
+            await self.parts.balancers.apply(self.instance)
         return await told
 
     asked = work.Work.job
@@ -187,6 +187,20 @@ def let_time_stand_still_in_events(patch: Patch) -> None:
     patch.setattr(events, "say", say)
 
 
+def retire_before_the_others_serve(patch: Patch) -> None:
+    """The instances of before leave while the new ones still wait for their share."""
+
+    def hasty(*given: Any) -> Plan:
+        made = real(*given)
+        at = {type(step): step for step in made.steps}
+        steps = [step for step in made.steps if not isinstance(step, plan.Retire)]
+        steps.insert(steps.index(at[plan.Shift]), at[plan.Retire])
+        return Plan(policy=made.policy, steps=tuple(steps))
+
+    real = immutable.plan
+    patch.setitem(update.REPLACING, "Immutable", hasty)
+
+
 PLANTED: list[Callable[[Patch], None]] = [
     skip_the_drain,
     forget_a_journal_entry,
@@ -202,6 +216,7 @@ PLANTED: list[Callable[[Patch], None]] = [
     forget_the_boot_target,
     take_larger_batches_than_were_asked_for,
     let_time_stand_still_in_events,
+    retire_before_the_others_serve,
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from pathlib import Path
 
@@ -12,12 +11,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from cluster import ON_POSTGRESQL
 
 from beanpole.store import events, facts, migrations, operations
 from beanpole.store.database import Database, DatabaseUnusable
 from beanpole.store.events import Filter, Subject
 from beanpole.store.operations import Busy, Draft, LeaseLost
 from beanpole.store.schema import environment, metadata, object_, upload
+
+ON_SQLITE = pytest.mark.skipif(ON_POSTGRESQL, reason="speaks of the file of SQLite")
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def test_migrations_make_exactly_the_tables_of_the_code(database: Database) -> N
         assert compare_metadata(MigrationContext.configure(db), metadata) == []
 
 
+@ON_SQLITE
 def test_a_store_is_private_and_opens_again(tmp_path: Path) -> None:
     path = tmp_path / "beanpole.db"
     first = facts.identity(Database.at(path), "local-1")
@@ -37,6 +40,7 @@ def test_a_store_is_private_and_opens_again(tmp_path: Path) -> None:
     assert facts.identity(Database.at(path), "elsewhere") == first
 
 
+@ON_SQLITE
 def test_objects_of_an_older_store_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "beanpole.db"
     older = Database(f"sqlite:///{path}")
@@ -57,9 +61,10 @@ def test_objects_of_an_older_store_are_kept(tmp_path: Path) -> None:
 
 def test_a_store_of_a_newer_beanpole_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "beanpole.db"
-    Database.at(path).close()
-    with sqlite3.connect(path) as raw:
-        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    database = Database.at(path)
+    with database.write() as db:
+        db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
     with pytest.raises(DatabaseUnusable, match="cannot be used"):
         Database.at(path)
 
@@ -103,8 +108,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'beanpole.db'}", clock)
-    database.migrate()
+    database = Database.at(tmp_path / "beanpole.db")
+    database.clock = clock
     row = dict.fromkeys(("health", "causes", "tier", "platform"), "x") | {"status": "Ready", "desired": 1}
     with database.write() as db:
         for id_ in ("e-1", "e-2"):

@@ -141,7 +141,7 @@ class BalancerRole:
         return Response.of(await self._requests.since(after))
 
     async def get_takeover(self, request: Request) -> Response:
-        """{"state": null | sharing | switching | done, "unit", "address", "number", "result", "relayed"}."""
+        """{"state": null | sharing | switching | done, "unit", "address", "number", "enabled", "result"}."""
         return Response.of(self._takeover.view())
 
     async def put_takeover(self, request: Request) -> Response:

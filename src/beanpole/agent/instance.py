@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Optional
 
@@ -55,6 +56,14 @@ class Instance:
 
     def commands(self, job: Job) -> Commands:
         return Commands(self.kernel, self.log, job.mark)
+
+    def hooks(self, job: Job) -> Commands:
+        return Commands(self.kernel, self.hooks_log, job.mark)
+
+    @cached_property
+    def hooks_log(self) -> EngineLog:
+        """What hooks wrote, under Beanstalk's name for it. Made for the first hook: most applications have none."""
+        return EngineLog(self.home / "log" / "eb-hooks.log")
 
     def disk_free(self) -> int:
         """Bytes that may still be written below the home."""

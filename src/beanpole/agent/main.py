@@ -1,6 +1,7 @@
 """The agent's program: `agent.pyz run --home DIR --socket PATH --store STORE --role instance|balancer [--address IP]
 [--user NAME]`. On a server that is reached over SSH, `agent.pyz stdio` and `agent.pyz receive --root DIR` are the far
-ends of that; `agent.pyz static` serves files of a release.
+ends of that; `agent.pyz static` serves files of a release; `agent.pyz relay` passes on connections that were made to
+somebody else.
 
 One agent per home. It ends at SIGTERM; what it started goes on, and the next agent finds it again.
 Exit statuses: 2 wrong arguments, 3 another agent serves this home or socket, 4 the home cannot be read or written,
@@ -216,6 +217,13 @@ def _static(arguments: argparse.Namespace, version: str) -> int:
     return run(arguments.root, mapping_of(arguments.map), arguments.address, int(os.environ["PORT"]))
 
 
+def _relay(arguments: argparse.Namespace, version: str) -> int:
+    from .port import Port
+    from .relay import run
+
+    return run(Port(arguments.address, arguments.port))
+
+
 def _open_home(home: Path, passable: bool) -> None:
     """`passable`: another user's applications reach their folders in it, and see nothing else."""
     try:
@@ -291,4 +299,8 @@ def _parser(version: str) -> argparse.ArgumentParser:
     static.add_argument("--root", required=True, help="folder of the release")
     static.add_argument("--address", required=True, help="IP address to listen on")
     static.add_argument("--map", action="append", required=True, metavar="PATH=FOLDER", help="folder below the root")
+    relay = commands.add_parser("relay", help="pass on connections that come as descriptors on stdin")
+    relay.set_defaults(begin=_relay)
+    relay.add_argument("--address", required=True, help="IP address of who answers them")
+    relay.add_argument("--port", required=True, type=int, help="the port there")
     return parser

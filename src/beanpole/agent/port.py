@@ -54,11 +54,11 @@ class Port:
             raise
         return bound
 
-    async def connect(self) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
+    async def connect(self, seconds: float = CONNECT_SECONDS) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":
         """A connection to whoever listens there. OSError when nobody takes it in time."""
         target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address, self.address)  # noqa: S104 (binds nothing)
         try:
-            return await within(CONNECT_SECONDS, asyncio.open_connection(target, self.number))
+            return await within(seconds, asyncio.open_connection(target, self.number))
         except asyncio.TimeoutError as error:
             raise OSError(f"{self.words} takes no connection") from error
 

@@ -12,6 +12,7 @@ from .events import EventLog
 from .fetch import again, fetch, prepare
 from .fulldisk import REMEDY
 from .gate import gate
+from .hooks import hooks
 from .http import HttpError, Request, Response, Routes
 from .instance import Instance
 from .jobs import Authority, Jobs, Refused
@@ -31,6 +32,7 @@ KINDS = {
     "again": again,
     "layer": layer,
     "run": run,
+    "hooks": hooks,
     "prepare": prepare,
     "start": start,
     "smoke": smoke,

@@ -1,4 +1,7 @@
-"""The job `run`: the commands of one stage (hooks, container_commands, a build) in the release's folder, in order."""
+"""The job `run`: the container commands of one stage in the release's folder, in order.
+
+How a program of the user's failed is said here, for platform hooks as well (see hooks.py).
+"""
 
 from __future__ import annotations
 
@@ -78,38 +81,45 @@ class _Step:
         outcome = await self._outcome(self._command)
         if outcome.ok:
             return "ran"
-        failure = self._failure(outcome)
+        failure = not_well(self._stage, f"command {self._name}", self._command, outcome, "engine.log")
         self._log.line(f"{failure.message}" + (" (ignored)" if self._ignore else ""), "ERROR")
         if not self._ignore:
             raise failure
         return "ignored"
 
     async def _outcome(self, command: Union[str, List[str]]) -> Outcome:
-        seconds = self._limit - time.monotonic()
+        what, seconds = f"command {self._name}", self._limit - time.monotonic()
         try:
             outcome = await self._commands.run(command, self._folder, self._environment, seconds)
         except OSError as error:
-            message = f"command {self._name} cannot be started: {error.strerror}: {error.filename or self._folder}"
             remedy = "Check its name, its executable bit and its cwd (relative to the application's folder)."
-            raise JobFailure(self._stage, message, remedy, command=_text(command)) from error
+            raise not_started(self._stage, what, command, error, remedy) from error
         if outcome.exit is None:
-            message = f"command {self._name} was ended: the time for {self._stage} was over"
-            remedy = "Raise the command timeout (aws:elasticbeanstalk:command Timeout), or make the command faster."
-            lines = outcome.last_lines
-            raise JobFailure(self._stage, message, remedy, command=_text(command), last_lines=lines)
+            raise not_well(self._stage, what, command, outcome, "engine.log")
         return outcome
 
-    def _failure(self, outcome: Outcome) -> JobFailure:
-        status: Optional[int] = outcome.exit.status if outcome.exit is not None else None
-        words = outcome.exit.words if outcome.exit is not None else "unknown"
-        return JobFailure(
-            self._stage,
-            f"command {self._name} ended with {words}",
-            remedy_for(outcome.last_lines, status) or "See engine.log on the instance for the whole output.",
-            command=_text(self._command),
-            exit_status=status,
-            last_lines=outcome.last_lines,
-        )
+
+def not_started(stage: str, what: str, command: Union[str, List[str]], error: OSError, remedy: str) -> JobFailure:
+    """The failure of a program of the user's that the system does not start."""
+    where = f": {error.filename}" if error.filename else ""
+    return JobFailure(stage, f"{what} cannot be started: {error.strerror}{where}", remedy, command=_text(command))
+
+
+def not_well(stage: str, what: str, command: Union[str, List[str]], outcome: Outcome, log: str) -> JobFailure:
+    """The failure of one that ended badly, or not in its time. `log`: where its whole output is."""
+    if outcome.exit is None:
+        message = f"{what} was ended: the time for {stage} was over"
+        remedy = "Raise the command timeout (aws:elasticbeanstalk:command Timeout), or make it faster."
+        return JobFailure(stage, message, remedy, command=_text(command), last_lines=outcome.last_lines)
+    status: Optional[int] = outcome.exit.status
+    return JobFailure(
+        stage,
+        f"{what} ended with {outcome.exit.words}",
+        remedy_for(outcome.last_lines, status) or f"See {log} on the instance for the whole output.",
+        command=_text(command),
+        exit_status=status,
+        last_lines=outcome.last_lines,
+    )
 
 
 def _text(command: Union[str, List[str]]) -> str:

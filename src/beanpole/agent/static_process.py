@@ -6,13 +6,13 @@ Its name cannot be one of a Procfile. Like `web` it has a port of its own and ov
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Iterable, Mapping, Tuple
 
 from .failure import JobFailure
 from .probe import first_listening
+from .program import program_words
 
 if TYPE_CHECKING:
     from .entry import Entry
@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.02
 def command_of(root: Path, folders: Iterable[Tuple[str, str]], address: str) -> str:
     """The command line that serves those (path, folder) below `root`, on the port in its environment."""
     mapped = [word for path, folder in folders for word in ("--map", f"{path}={folder}")]
-    return shlex.join([*_program(), "static", "--root", str(root), "--address", address, *mapped])
+    return shlex.join([*program_words(), "static", "--root", str(root), "--address", address, *mapped])
 
 
 def mapping_of(words: Iterable[str]) -> Mapping[str, str]:
@@ -59,10 +59,3 @@ async def ready(supervisor: "Supervisor", entry: "Entry") -> None:
             message = f"the server of static files {how} at {address}:{port}"
             raise JobFailure(STAGE, message, remedy, last_lines=lines)
     await supervisor.prove(entry, address)
-
-
-def _program() -> List[str]:
-    """This very program, by the name under which it was started: on servers that is the link to the present one."""
-    if __file__.startswith(f"{sys.argv[0]}/"):  # one file that holds all modules
-        return [sys.executable, "-I", str(Path(sys.argv[0]).absolute())]
-    return [sys.executable, "-I", "-m", __package__]

@@ -42,7 +42,7 @@ class Steering:
         self._index = index
         self._count = count
         self._socket: Optional[socket.socket] = None
-        self._relays = Relays(port.connect)
+        self._relays = Relays(port)
 
     def start(self) -> bool:
         """From now on the old process gets no new connection. False where that is not possible."""
@@ -77,6 +77,7 @@ class Steering:
             self._take()
             self._socket.close()
             self._socket = None
+            self._relays.close()
 
     def stop(self) -> None:
         """To be called when the old process has closed its sockets, or has ended."""

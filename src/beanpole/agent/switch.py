@@ -30,7 +30,7 @@ async def switch(instance: Instance, job: Job) -> Dict[str, Any]:
     arguments = Arguments("switch", job.arguments)
     release = instance.releases.prepared(arguments.text("release"), "switch")
     if arguments.flag("serving"):
-        _refuse_absent(instance, release, "switch")
+        refuse_absent(instance, release, "switch")
     grace = arguments.number("grace", GRACE)
     running = [entry for entry in instance.supervisor.running() if entry.name not in LISTENING]
     old = [entry for entry in running if entry.release != release.digest]
@@ -58,7 +58,7 @@ async def commit(instance: Instance, job: Job) -> Dict[str, Any]:
     digest = arguments.text("release")
     release = instance.releases.prepared(digest, "commit")
     if arguments.flag("serving"):
-        _refuse_absent(instance, release, "commit")
+        refuse_absent(instance, release, "commit")
     await instance.supervisor.unboot(digest)
     if instance.releases.current != digest or not release.durable:
         await asyncio.to_thread(instance.releases.commit, digest)
@@ -89,7 +89,8 @@ async def stop(instance: Instance, job: Job) -> Dict[str, Any]:
     return {"killed": await _stop(instance, chosen, grace)}
 
 
-def _refuse_absent(instance: Instance, release: Release, stage: str) -> None:
+def refuse_absent(instance: Instance, release: Release, stage: str) -> None:
+    """JobFailure unless its web process is there."""
     web = instance.supervisor.find(release.digest, "web")
     if web is None or not web.wanted:
         message = f"web of release {release.digest}, which had passed its checks, is not there any more"

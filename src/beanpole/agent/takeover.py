@@ -2,7 +2,7 @@
 
 First it is shared: the unit's listening sockets and Envoy's are one group to the kernel, which gives every connection
 to the unit. The switch gives every new one to Envoy instead. The unit is ended when nobody waits for an answer of it;
-connections that its clients keep open, and what still waited in its queue, go on through this agent.
+connections that its clients keep open, and what still waited in its queue, go on through a process beside this agent.
 """
 
 from __future__ import annotations
@@ -157,10 +157,10 @@ class Takeover:
             self._record = None
 
     def view(self) -> Dict[str, Any]:
-        return {"relayed": len(self._relays or ()), **(vars(self._record) if self._record else {"state": None})}
+        return dict(vars(self._record)) if self._record else {"state": None}
 
     async def close(self) -> None:
-        """The kernel goes on as it was told. Relayed connections end."""
+        """The kernel goes on as it was told, and so do connections that are relayed."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -185,7 +185,7 @@ class Takeover:
             if isinstance(error, OSError):
                 raise _unshared(port, error) from error
             raise
-        self._borrowed, self._steering, self._relays = found, steering, Relays(port.connect)
+        self._borrowed, self._steering, self._relays = found, steering, Relays(port)
 
     def _begin(self, seconds: float) -> None:
         self._task = asyncio.get_running_loop().create_task(self._try_switch(seconds))
@@ -235,7 +235,9 @@ class Takeover:
             each.socket.close()
         if self._steering is not None:
             self._steering.stop()
-        self._borrowed, self._steering = [], None
+        if self._relays is not None:
+            self._relays.close()
+        self._borrowed, self._steering, self._relays = [], None, None
 
     def _save(self, record: Record) -> None:
         durable.write_json(self._path, vars(record))

@@ -142,15 +142,15 @@ class UnitEnd:
                     del self._open[inode]
             await asyncio.sleep(LOOK_SECONDS)
         await stopping
-        kept = 0
+        kept = []
         for inode, each in self._open.items():
             if each.heard and not each.spoken:
                 waiting.add(inode)
             elif inode not in waiting and not each.spoken:
-                kept += 1
                 each.borrowed.withhold(1)
-                self._relays.take(each.borrowed.socket.dup())
-        return kept, len(waiting)
+                kept.append(each.borrowed.socket.dup())
+        self._relays.take(kept)
+        return len(kept), len(waiting)
 
     async def _ends(self) -> bool:
         facts = await self._systemd.show(self._unit)

@@ -65,7 +65,8 @@ class Gateway:
 
     `keys` finds an access key by its id. `objects` serves "s3"; without it S3 is an unknown service.
     `audit(call, outcome)` is told of every verified call once it is done, `on_error(request_id, call, error)` of every
-    mistake of ours; both are called in worker threads. Serve it with `UVICORN_OPTIONS`.
+    mistake of ours; both are called in worker threads. Errors `of_the_moment` pass by themselves: clients are told to
+    repeat the call. Serve it with `UVICORN_OPTIONS`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Gateway:
         objects: ObjectService | None = None,
         audit: Audit | None = None,
         on_error: OnError | None = None,
+        of_the_moment: tuple[type[Exception], ...] = (),
         clock: Callable[[], float] = time.time,
         workers: int = WORKERS,
     ) -> None:
@@ -84,6 +86,7 @@ class Gateway:
         self._objects = objects
         self._audit = audit or (lambda call, outcome: None)
         self._on_error = on_error or (lambda request_id, call, error: None)
+        self._of_the_moment = of_the_moment
         self._clock = clock
         self._limiter = anyio.CapacityLimiter(workers)
 
@@ -104,7 +107,7 @@ class Gateway:
             await exchange.send_error(dialect, error)
         except Exception as error:  # the last line of defence: the client gets an answer, and we a report
             await self._in_thread(self._on_error, exchange.request_id, None, error)
-            await exchange.send_error(dialect, _internal_failure())
+            await exchange.send_error(dialect, self._failure(error))
         else:
             await exchange.send(answer)
 
@@ -135,7 +138,7 @@ class Gateway:
             raise
         except Exception as error:  # a handler's mistake is reported with its call; the client learns only its id
             self._on_error(call.request_id, call, error)
-            raise _internal_failure() from error
+            raise self._failure(error) from error
         finally:
             self._record(call, outcome)
         return Answer(200, {"Content-Type": "text/xml"}, content)
@@ -158,7 +161,7 @@ class Gateway:
             raise
         except Exception as error:  # as for handlers above
             await self._in_thread(self._on_error, call.request_id, call, error)
-            raise _internal_failure() from error
+            raise self._failure(error) from error
         finally:
             await self._in_thread(self._record, call, outcome)
         return answer
@@ -170,6 +173,9 @@ class Gateway:
             raise AwsError(code, "This Beanpole has no such access key.", 403)
         sigv4.verify(message, claim, key.secret, payload_hash, self._clock())
         return key
+
+    def _failure(self, error: Exception) -> AwsError:
+        return _unavailable() if isinstance(error, self._of_the_moment) else _internal_failure()
 
     def _dialect(self, claim: sigv4.Claim, guessed: Dialect) -> Dialect:
         if claim.service in ("s3", "ec2"):
@@ -213,3 +219,7 @@ def _internal_failure() -> AwsError:
     return AwsError(
         "InternalFailure", "Beanpole made a mistake. Its log has the details under the request id of this answer.", 500
     )
+
+
+def _unavailable() -> AwsError:
+    return AwsError("ServiceUnavailable", "Beanpole cannot answer just now. Please try again in a moment.", 503)

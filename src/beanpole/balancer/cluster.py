@@ -71,7 +71,10 @@ def cluster(pool: Pool) -> dict[str, Any]:
 
 
 def files_cluster(pool: Pool) -> dict[str, Any]:
-    """The cluster of that pool's file servers. A route asks those of them that have its path."""
+    """The cluster of that pool's file servers. A route asks those of them that have its path.
+
+    They are not checked: who finds one gone asks another, and one that stands by when none of the others is there.
+    """
     return {
         "@type": _TYPE + "config.cluster.v3.Cluster",
         "name": pool.files_name,
@@ -92,14 +95,17 @@ def files_cluster(pool: Pool) -> dict[str, Any]:
 def files_assignment(pool: Pool) -> dict[str, Any]:
     """The file servers of that pool, each with its paths, in a fixed order."""
     files = sorted(pool.files, key=lambda each: (each.endpoint.address, each.endpoint.port))
-    endpoints = [
-        {**_endpoint(each.endpoint), "metadata": {"filter_metadata": {"envoy.lb": {PATH_KEY: sorted(each.paths)}}}}
+    told = [
+        (
+            each.endpoint,
+            {**_endpoint(each.endpoint), "metadata": {"filter_metadata": {"envoy.lb": {PATH_KEY: sorted(each.paths)}}}},
+        )
         for each in files
     ]
     return {
         "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": pool.files_name,
-        "endpoints": [{"lb_endpoints": endpoints}],
+        "endpoints": _by_turn(told),
     }
 
 
@@ -139,17 +145,22 @@ def _to_proxies() -> dict[str, Any]:
 def assignment(pool: Pool) -> dict[str, Any]:
     """The endpoints of that pool, in a fixed order."""
     endpoints = sorted(pool.endpoints, key=lambda endpoint: (endpoint.address, endpoint.port))
-    first = [_endpoint(endpoint) for endpoint in endpoints if endpoint.state != "standby"]
-    standby = [_endpoint(endpoint) for endpoint in endpoints if endpoint.state == "standby"]
     return {
         "@type": _TYPE + "config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": pool.name,
-        "endpoints": [
-            *([{"lb_endpoints": first}] if first or standby else []),
-            *([{"lb_endpoints": standby, "priority": 1}] if standby else []),
-        ],
+        "endpoints": _by_turn([(endpoint, _endpoint(endpoint)) for endpoint in endpoints]),
         **({"policy": {"overprovisioning_factor": OVERPROVISIONING}} if pool.proxies else {}),
     }
+
+
+def _by_turn(told: list[tuple[Endpoint, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Those that stand by come after all others."""
+    first = [words for endpoint, words in told if endpoint.state != "standby"]
+    standby = [words for endpoint, words in told if endpoint.state == "standby"]
+    return [
+        *([{"lb_endpoints": first}] if told else []),
+        *([{"lb_endpoints": standby, "priority": 1}] if standby else []),
+    ]
 
 
 def seconds(value: float) -> str:

@@ -87,7 +87,7 @@ class Pool:
     them could not bring to its application goes to another.
 
     `files` are asked instead of the endpoints for what is below a path of a serving one. They are not checked: nothing
-    is served there but files, and who finds none listening asks another.
+    is served there but files, and who finds none listening asks another, the ones that stand by last.
 
     `pin`: whose requests go to the pool's canary, where there is one. "waiting" as readiness: our own balancer in front
     finds the pool in order and sends nothing, and others are told to send nothing.

@@ -21,6 +21,13 @@ RETRY_MAX = "0.050s"
 _NOT_SEEN = "connect-failure,refused-stream,reset-before-request"
 _NOT_ANSWERED = _NOT_SEEN + ",reset"
 _TYPE = "type.googleapis.com/envoy."
+_ANOTHER_PRIORITY = {
+    "name": "envoy.retry_priorities.previous_priorities",
+    "typed_config": {
+        "@type": _TYPE + "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        "update_frequency": 1,
+    },
+}
 # What is between us and the proxies of servers is nothing for clients.
 _BETWEEN = {"request_headers_to_add": [header(FRONT)], "response_headers_to_remove": [UNSENT, UNANSWERED, DEGRADED]}
 
@@ -129,9 +136,11 @@ def _marks(pin: Pin) -> list[dict[str, Any]]:
 
 
 def _files(pool: Pool, path: str, marked: dict[str, Any]) -> dict[str, Any]:
-    """Whatever is asked of a file server may be asked of another: it changes nothing."""
+    """Whatever is asked of a file server may be asked of another: it changes nothing. Those that stand by come second:
+    for they are all taken for well, a retry has to leave the others out."""
     wanted = {"filter_metadata": {"envoy.lb": {PATH_KEY: path}}}
     action = {**_action(pool, _NOT_ANSWERED), "cluster": pool.files_name, "metadata_match": wanted}
+    action["retry_policy"] = {**action["retry_policy"], "retry_priority": _ANOTHER_PRIORITY}
     where = {"prefix": "/"} if path == "/" else {"path_separated_prefix": path}
     return {"match": {**where, **marked}, "route": action}
 

@@ -19,10 +19,14 @@ MIXED = Health(path=None, interval=1.0, timeout=2.0, unhealthy=2, healthy=1)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the proxy of a server takes requests. `address`: an IP address; None while nobody can tell it."""
+    """Where the proxy of a server takes requests. `address`: an IP address; None while nobody can tell it.
+
+    `catch_all`: the environment there that gets the requests which name none. Balancers of others know other names.
+    """
 
     address: str | None
     port: int
+    catch_all: str | None = None
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -112,7 +116,10 @@ def rows(sites: Iterable[Site], servers: Mapping[str, Server]) -> Rows:
     sites = tuple(part for site in sites for part in (site, site.canary) if part is not None)
     return Rows(
         edge=tuple(_in_front(site, servers) for site in sites),
-        servers={host: _on_server(host, [site for site in sites if host in site.hosts]) for host in servers},
+        servers={
+            host: _on_server(host, [site for site in sites if host in site.hosts], server.catch_all)
+            for host, server in servers.items()
+        },
     )
 
 
@@ -130,7 +137,7 @@ def _in_front(site: Site, servers: Mapping[str, Server]) -> Pool:
     endpoints = (*(seat.endpoint for seat in here), *there)
     proxies = bool(there or (site.hosts and not here))
     # Proxies of servers ask the file servers there; one row must not ask both.
-    files = () if proxies else _files(here)
+    files = () if proxies else _files((seat, seat.endpoint) for seat in here)
     return Pool(site.id, site.names, _within(endpoints), health, proxies=proxies, files=files, pin=site.pin)
 
 
@@ -156,28 +163,28 @@ def _within(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
     )
 
 
-def _on_server(host: str, sites: list[Site]) -> tuple[Pool, ...]:
-    """An environment that has the server for itself gets every request there: balancers of others know other names."""
+def _on_server(host: str, sites: list[Site], catch_all: str | None) -> tuple[Pool, ...]:
     environments = [site for site in sites if not site.id.endswith(CANARY_SUFFIX)]
     here = {name for site in environments for name in site.names}
 
     def more(site: Site) -> tuple[str, ...]:
         if site not in environments:
             return ()
-        return ("*",) if len(environments) == 1 else tuple(name for name in site.also if name not in here)
+        return ("*",) if site.id == catch_all else tuple(name for name in site.also if name not in here)
 
     return tuple(_behind(site, host, more(site)) for site in sites)
 
 
 def _behind(site: Site, host: str, more: tuple[str, ...]) -> Pool:
     seats = _released(site.on(host))
+    turns = [(seat, _in_turn(seat, seats)) for seat in seats]
     return Pool(
         site.id,
         (*site.names, *more),
-        tuple(_in_turn(seat, seats) for seat in seats),
+        tuple(endpoint for _, endpoint in turns),
         _shared(seats),
         readiness=_readiness(site, host),
-        files=_files(seats),
+        files=_files(turns),
         pin=replace(site, seats=site.on(host)).pin,
     )
 
@@ -188,10 +195,11 @@ def _readiness(site: Site, host: str) -> Literal["ready", "waiting", "leaving"]:
     return "waiting" if any(seat.state == "serving" for seat in site.on(host)) else "leaving"
 
 
-def _files(seats: tuple[Seat, ...]) -> tuple[Files, ...]:
+def _files(turns: Iterable[tuple[Seat, Endpoint]]) -> tuple[Files, ...]:
+    """The file servers of seats, each in the state of its seat's endpoint."""
     return tuple(
-        replace(seat.files, endpoint=replace(seat.files.endpoint, state=seat.state, weight=seat.weight))
-        for seat in seats
+        replace(seat.files, endpoint=replace(seat.files.endpoint, state=endpoint.state, weight=seat.weight))
+        for seat, endpoint in turns
         if seat.files is not None
     )
 

@@ -84,7 +84,10 @@ def _end_everything(terminal: Terminal, home: Home) -> list[str]:
     from beanpole import server
 
     terminal.say("Ending applications, agents and balancer…")
-    ended = server.end_everything(home)
+    try:
+        ended = server.end_everything(home)
+    except server.StartFailed as failed:
+        raise CommandFailed.of(str(failed)) from failed
     deadline = time.monotonic() + GONE_LIMIT
     while (left := leftovers(home.root)) and time.monotonic() < deadline:
         time.sleep(POLL)

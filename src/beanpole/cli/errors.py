@@ -14,7 +14,7 @@ OutputClosed           141  no failure: whoever read what the command writes has
 
 from __future__ import annotations
 
-from typing import TextIO
+from typing import Self, TextIO
 
 
 class CommandFailed(Exception):
@@ -26,6 +26,12 @@ class CommandFailed(Exception):
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
+
+    @classmethod
+    def of(cls, message: str) -> Self:
+        """A message of cause and remedy in its two parts."""
+        cause, stop, remedy = message.partition(". ")
+        return cls(f"{cause[:1].upper()}{cause[1:]}{stop.strip()}", remedy)
 
 
 class Misused(CommandFailed):

@@ -15,6 +15,7 @@ from beanpole.options.precedence import Context
 from beanpole.options.setting import Setting
 from beanpole.options.smoke import tests_of
 from beanpole.platforms.bundle import Bundle as Files
+from beanpole.platforms.hooks import HOOKS, has_hooks
 from beanpole.platforms.problem import Problem
 from beanpole.policies import capacity
 from beanpole.policies.candidate import candidate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from beanpole.cli.bundle import Bundle
     from beanpole.options.ebextensions import Extensions
+    from beanpole.platforms.hooks import Hooks
 
 GROUP = "aws:autoscaling:asg"
 
@@ -47,7 +49,7 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
     application = found.application()
     if isinstance(application, Problem):
         raise CommandFailed(f"The source bundle cannot be deployed: {application.message}", application.remedy)
-    steps = capacity.grow(max(found.in_force.integer(GROUP, "MinSize"), 1), _target(found.extensions))
+    steps = capacity.grow(max(found.in_force.integer(GROUP, "MinSize"), 1), _target(found.extensions, files))
     tests = [test.words for test in tests_of(found.in_force)]
     made = with_smoke(Plan(policy="AllAtOnce", steps=tuple(steps)), tests)
     warnings = [problem.message for problem in (*found.of_files, *found.of_changes)]
@@ -61,8 +63,10 @@ def creation(bundle: Bundle, option_settings: Iterable[dict[str, str]]) -> dict[
     }
 
 
-def _target(extensions: Extensions) -> Target:
-    return Target("", once=any(command.leader_only for command in extensions.commands))
+def _target(extensions: Extensions, files: Files) -> Target:
+    leader = any(command.leader_only for command in extensions.commands)
+    hooks: Hooks = HOOKS if has_hooks(files.files) else ""
+    return Target("", once=leader, hooks=hooks)
 
 
 def _of_folder(bundle: Bundle) -> Files:

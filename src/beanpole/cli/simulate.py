@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -33,7 +33,7 @@ def simulate(
         typer.Option(
             metavar="HOW",
             help="start: the release does not start there; lost: the server is gone; slow; "
-            "bad: the release turns bad, on all.",
+            "bad: the release turns bad, on all; errors: it fails one request in ten, and its health checks pass.",
         ),
     ] = "start",
     batch_size: Annotated[str, typer.Option(metavar="N|N%", help="Instances of a batch.")] = "30%",
@@ -54,8 +54,8 @@ def simulate(
     terminal = Terminal.here(json=json)
     if policy not in whatif.NAMES:
         raise Misused(f"There is no policy {policy!r}.", f"Choose one of {', '.join(whatif.NAMES)}.")
-    if how not in ("start", "lost", "slow", "bad"):
-        raise Misused(f"Nothing fails like {how!r}.", "Choose start, lost, slow or bad.")
+    if how not in get_args(whatif.How):
+        raise Misused(f"Nothing fails like {how!r}.", "Choose start, lost, slow, bad or errors.")
     if not _BATCH.fullmatch(batch_size):
         raise Misused(f"{batch_size!r} is no size of a batch.", "Give a number of instances, or a percentage as 25%.")
     if fail > instances:

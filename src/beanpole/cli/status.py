@@ -63,6 +63,7 @@ def _overview(api: Api, terminal: Terminal) -> None:
         "balancer": plane.get("BalancerUrl"),
         "version": plane.get("Version"),
         "home": plane.get("Home"),
+        "database": plane.get("Database"),
         "region": plane.get("Region"),
         "instances": plane.get("Instances"),
     }
@@ -75,6 +76,7 @@ def _overview(api: Api, terminal: Terminal) -> None:
         ("Control plane", f"{running} at {api.endpoint.url}, version {plane.get('Version', 'unknown')}"),
         ("Balancer", facts["balancer"]),
         ("Home", facts["home"]),
+        ("Database", facts["database"]),
         ("Region", facts["region"]),
         ("Instances", facts["instances"]),
     )

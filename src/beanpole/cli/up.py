@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json as jsons
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from beanpole.cli.errors import CommandFailed, WrongState
+from beanpole.cli.errors import CommandFailed, Misused, WrongState
 from beanpole.cli.holder import holder_of
 from beanpole.cli.parameters import HomeOption, JsonOption
 from beanpole.cli.ports import FIRST, Ports, keep, last_of
@@ -20,6 +21,8 @@ from beanpole.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy import URL
 
     from beanpole.home import Home
 
@@ -51,6 +54,19 @@ def up(
         ),
     ] = None,
     domain: Annotated[str, typer.Option("--domain", help="Environments are reached as NAME.DOMAIN.")] = "localhost",
+    database: Annotated[
+        str | None,
+        typer.Option(
+            "--database",
+            metavar="URL",
+            show_default=False,
+            help="A PostgreSQL database, postgresql://USER@HOST/NAME; else the last one, at first a file in the home. "
+            "Also BEANPOLE_DATABASE, which may hold the password.",
+        ),
+    ] = None,
+    move: Annotated[
+        bool, typer.Option("--move", help="Move the store from the file in the home to the database first.")
+    ] = False,
     region: Annotated[str, typer.Option("--region", help="The name of the AWS region that clients see.")] = "local-1",
     home: HomeOption = None,
     json: JsonOption = False,
@@ -68,23 +84,74 @@ def up(
             f"A control plane (pid {holder}) runs on {chosen.root} already.",
             "Stop it with `beanpole down`, or choose another home with --home.",
         )
+    address = _database(database, chosen)
+    if move:
+        _move(terminal, chosen, address)
     last = last_of(chosen)
     before = last or FIRST
     wanted = Ports(before.api if api_port is None else api_port, before.balancer if port is None else port)
     if detach:
         words = ["--api-port", str(wanted.api), "--port", str(wanted.balancer), "--domain", domain, "--region", region]
+        words += ["--database", database] if database is not None else []
         _detached(terminal, chosen, words, last)
         return
-    _here(terminal, chosen, wanted, last, domain, region)
+    _here(terminal, chosen, address, wanted, last, domain, region)
 
 
-def _here(terminal: Terminal, home: Home, ports: Ports, last: Ports | None, domain: str, region: str) -> None:
+def _database(option: str | None, home: Home) -> URL | None:
+    """Raises Misused for what is no address, and for a password that every user of this machine could read."""
+    if not (option or os.environ.get("BEANPOLE_DATABASE") or home.store.exists()):
+        return None  # which needs no imports
+    from beanpole.storage import chosen
+    from beanpole.store.database import DatabaseUnusable
+
+    try:
+        found = chosen(option, home)
+    except DatabaseUnusable as problem:
+        raise Misused.of(str(problem)) from problem
+    if option is not None and found is not None and found.password is not None:
+        raise Misused(
+            "A password on the command line can be read by everybody on this machine.",
+            "Give the address with its password in BEANPOLE_DATABASE, or leave the password to PGPASSFILE, a service "
+            "file or PGPASSWORD.",
+        )
+    return found
+
+
+def _move(terminal: Terminal, home: Home, where: URL | None) -> None:
+    from beanpole.home import HomeUnusable
+    from beanpole.storage import move
+    from beanpole.store.database import DatabaseUnusable
+
+    if where is None:
+        raise Misused("It is not said where the store moves to.", "Name an empty database with --database.")
+    try:
+        home.make()
+        home.lock()
+        move(home, where)
+    except (HomeUnusable, DatabaseUnusable) as problem:
+        raise CommandFailed.of(str(problem)) from problem
+    finally:
+        home.clear()
+        home.unlock()
+    terminal.say(f"The store has moved. The file stays as {home.database}.moved, until you delete it.")
+
+
+def _here(
+    terminal: Terminal, home: Home, database: URL | None, ports: Ports, last: Ports | None, domain: str, region: str
+) -> None:
     from beanpole import server
     from beanpole.cli.log import readable
+    from beanpole.store.tenure import Superseded
 
     readable(sys.stderr)
     options = server.Options(
-        home=home, api=("127.0.0.1", ports.api), balancer=("127.0.0.1", ports.balancer), domain=domain, region=region
+        home=home,
+        api=("127.0.0.1", ports.api),
+        balancer=("127.0.0.1", ports.balancer),
+        domain=domain,
+        region=region,
+        database=database,
     )
 
     def ready(address: str) -> None:
@@ -98,8 +165,8 @@ def _here(terminal: Terminal, home: Home, ports: Ports, last: Ports | None, doma
 
     try:
         server.run(options, ready)
-    except server.StartFailed as failed:
-        raise _sentences(str(failed)) from failed
+    except (server.StartFailed, Superseded) as failed:
+        raise CommandFailed.of(str(failed)) from failed
     terminal.say("The control plane has stopped; applications keep serving.")
 
 
@@ -109,7 +176,7 @@ def _detached(terminal: Terminal, home: Home, words: list[str], last: Ports | No
     try:
         home.make()
     except HomeUnusable as unusable:
-        raise _sentences(str(unusable)) from unusable
+        raise CommandFailed.of(str(unusable)) from unusable
     start = _make_room(home.log)
     with home.log.open("ab") as log:
         process = subprocess.Popen(
@@ -189,9 +256,3 @@ def _cause(log: Path, start: int, status: int) -> CommandFailed:
     return CommandFailed(
         f"The control plane ended with status {status}: {last or 'it said nothing'}.", f"The log is {log}."
     )
-
-
-def _sentences(message: str) -> CommandFailed:
-    """A message of cause and remedy in its two parts."""
-    cause, stop, remedy = message.partition(". ")
-    return CommandFailed(f"{cause[:1].upper()}{cause[1:]}{stop.strip()}", remedy)

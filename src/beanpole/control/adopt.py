@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.control import applications as versions
 from beanpole.control import create, errors, settings, update
-from beanpole.control.adoption import ADOPTED, Proposal, propose
+from beanpole.control.adoption import ADOPTED, EVERYWHERE, Proposal, propose
 from beanpole.control.create import NewEnvironment
 from beanpole.control.hosts import Task
 from beanpole.fleet.agent_client import AgentError, AgentRefused
@@ -101,7 +101,9 @@ class Adoptions:
         except unit_reading.UnitUnreadable as strange:
             raise errors.invalid(f"{host.name}: {strange.cause} {strange.remedy}") from strange
         label = ADOPTED + (unit.revision or f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}")
-        return propose(unit, wanted.port or host.app_port, wanted.application, wanted.environment, label)
+        with self._control.database.read() as db:
+            stays = _place_of(host) if hosts.instances_on(db, host.id) else None
+        return propose(unit, wanted.port or host.app_port, wanted.application, wanted.environment, label, stays)
 
     async def begin(self, by: By, wanted: Wanted) -> Proposal:
         """It is under way when this returns; `task` says how far."""
@@ -125,6 +127,7 @@ class Adoptions:
         if not self._proven_on(host, proposal):
             label = await self._version(by, task, server, wanted, proposal)
             task.progress("sharing the port")
+            await asyncio.to_thread(self._move_proxy, host, proposal)
             await self._share(server, proposal)
             task.progress("proving the environment beside the service")
             await asyncio.to_thread(self._submit, by, host, wanted, proposal, label)
@@ -258,10 +261,17 @@ class Adoptions:
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
+    def _move_proxy(self, host: Host, proposal: Proposal) -> None:
+        """The server's proxy takes requests where the service does. Nothing else of ours lives there."""
+        address = None if proposal.address == EVERYWHERE else proposal.address
+        with self._control.database.write() as db:
+            if not hosts.instances_on(db, host.id):
+                hosts.update(db, host.id, app_address=address, app_port=proposal.port)
+
     async def _share(self, server: Server, proposal: Proposal) -> None:
         await self._setup.install(server)
         agent = await self._setup.balancer_agent(server)
-        listen = {"address": "0.0.0.0", "port": proposal.port}  # noqa: S104
+        listen = {"address": proposal.address, "port": proposal.port}
         try:
             await agent.call("PUT", "/takeover", {"unit": proposal.unit, "listen": listen}, timeout=SHARE_LIMIT)
         except AgentRefused as refusal:
@@ -294,6 +304,10 @@ async def _switched(agent: AgentClient) -> dict[str, Any]:
         if asyncio.get_running_loop().time() > deadline:
             raise AdoptionFailed("The unit has not ended.", "See `beanpole hosts check` and the unit on the server.")
         await asyncio.sleep(LOOK / 2)
+
+
+def _place_of(host: Host) -> tuple[str, int]:
+    return host.app_address or EVERYWHERE, host.app_port
 
 
 def _difference(control: Control, present: applications.Version, new: applications.Version) -> str:

@@ -34,6 +34,15 @@ LEFT_OUT = (
 LIMIT = 50 * 2**20
 """Bytes above which a file is left out and named."""
 
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (binds nothing)
+"""Where a server's proxy takes requests unless it has the place of a service that listens elsewhere."""
+
+KERNEL = (5, 6)
+"""The first Linux that gives us sockets of other processes, without which a port cannot go over while it is used."""
+
+KERNEL_BACK = (6, 1)
+"""The first that lets a unit listen beside us, so that the way back has no gap."""
+
 _SYSTEM = frozenset({"PORT", "PATH", "HOME", "USER", "LOGNAME", "SHELL", "VIRTUAL_ENV", "PWD", "LANG"})
 """Variables that the platform sets, or that only say where the old service lives."""
 
@@ -85,11 +94,22 @@ def is_secret(name: str, value: str) -> bool:
     return bool(_SECRET.search(name)) or bool(re.search(r"://[^/\s:@]*:[^/\s@]+@", value))
 
 
-def propose(unit: Unit, port: int, application: str | None, environment: str | None, label: str) -> Proposal:
-    """For the service's `port`. Names that are not given are made of the unit's."""
+def propose(
+    unit: Unit,
+    port: int,
+    application: str | None,
+    environment: str | None,
+    label: str,
+    stays: tuple[str, int] | None = None,
+) -> Proposal:
+    """For the service's `port`. Names that are not given are made of the unit's.
+
+    `stays`: address and port at which the server's proxy must go on, since environments live there; None: it may have
+    the place of the service.
+    """
     base = name_of(unit.name)
     application = application or base
-    doubts = list(_doubts(unit, port))
+    doubts = [*_doubts(unit, port), *_doubts_about_place(unit, port, stays), *_doubts_about_kernel(unit)]
     procfile: str | None = None
     if unit.entries.get("Procfile") is None:
         line, found = command(unit, port)
@@ -101,7 +121,7 @@ def propose(unit: Unit, port: int, application: str | None, environment: str | N
                     "Let the application listen on $PORT, or its releases cannot run side by side.",
                 )
             )
-    bound = next((each.address for each in unit.listening if each.port == port), "0.0.0.0")  # noqa: S104
+    bound = next((each.address for each in unit.listening if each.port == port), EVERYWHERE)
     requirements = None
     if not any(name in unit.entries for name in ("requirements.txt", "Pipfile.lock", "Pipfile", "pyproject.toml")):
         requirements = _frozen(unit)
@@ -170,15 +190,6 @@ def _doubts(unit: Unit, port: int) -> list[Doubt]:
         found.append(
             Doubt(f"{unit.name} does not listen on port {port}; it listens on {have}.", "Choose --port.", True)
         )
-    bound = sorted({each.address for each in unit.listening if each.port == port} - {"0.0.0.0"})  # noqa: S104
-    if bound:
-        found.append(
-            Doubt(
-                f"{unit.name} listens on {', '.join(bound)}, and a server's proxy takes requests on 0.0.0.0 alone.",
-                "Let it listen there, if nobody but those who shall can reach the port.",
-                True,
-            )
-        )
     others = sorted({each.port for each in unit.listening} - {port})
     if others:
         ports = ", ".join(map(str, others))
@@ -226,6 +237,44 @@ def _doubts(unit: Unit, port: int) -> list[Doubt]:
             )
         )
     return found
+
+
+def _doubts_about_place(unit: Unit, port: int, stays: tuple[str, int] | None) -> list[Doubt]:
+    """A server's proxy takes the place of the service: whoever is in front finds it where the service was."""
+    bound = sorted({each.address for each in unit.listening if each.port == port})
+    if len(bound) > 1 or any(":" in each for each in bound):
+        cause = f"{unit.name} listens on {' and '.join(bound)}, and a server's proxy does on one IPv4 address."
+        return [Doubt(cause, "Let it listen on 0.0.0.0, or on 127.0.0.1 behind what is in front of it there.", True)]
+    if bound and stays is not None and stays != (bound[0], port):
+        cause = (
+            f"{unit.name} listens on {bound[0]}:{port}, and the server's proxy takes requests for other environments "
+            f"on {stays[0]}:{stays[1]}."
+        )
+        return [Doubt(cause, "Let it listen there, or move these environments to other servers first.", True)]
+    if bound and bound[0].startswith("127."):
+        cause = f"{unit.name} listens on {bound[0]}, and so will the server's proxy: our edge has no way to it."
+        return [Doubt(cause, "What is in front of it on the server, such as nginx, stays and needs no change.")]
+    return []
+
+
+def _doubts_about_kernel(unit: Unit) -> list[Doubt]:
+    if unit.kernel is None or unit.kernel >= KERNEL_BACK:
+        return []
+    version = ".".join(map(str, unit.kernel))
+    if unit.kernel < KERNEL:
+        return [
+            Doubt(
+                f"The server runs Linux {version}; a port goes over from one program to another since 5.6.",
+                f"Upgrade its kernel, or stop {unit.name} for a moment and deploy its code as a new environment.",
+                True,
+            )
+        ]
+    return [
+        Doubt(
+            f"The server runs Linux {version}; a unit can be started beside us since 6.1.",
+            "The way back, `beanpole eject --to-unit`, will have a gap for as long as the unit needs to start.",
+        )
+    ]
 
 
 def _frozen(unit: Unit) -> str | None:

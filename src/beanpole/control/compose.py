@@ -16,6 +16,7 @@ from beanpole.options.setting import Setting
 from beanpole.options.settings import Settings
 from beanpole.options.validate import validate
 from beanpole.platforms.bundle import Bundle
+from beanpole.platforms.hooks import has_hooks
 from beanpole.platforms.problem import Problem
 from beanpole.policies.candidate import candidate
 
@@ -67,6 +68,7 @@ def compose(
         processes=tuple(Process(each.name, each.command) for each in application.processes),
         layer=control.layers.key(application.requirements, version_of_python),
         commands=found.extensions.commands,
+        hooks=has_hooks(entry.path for entry in manifest.entries),
         stop_first=_stop_first(application),
         fixed_port=application.port.number,
         from_files=tuple((*setting.key, setting.value) for setting in found.extensions.settings),

@@ -164,12 +164,12 @@ class _Group:
         """What a client asks for the environment of that name, in the group or beside it."""
         member = self._members.get(name)
         if member is not None:
-            return self._control.edge.cname(member.cname)
+            return self._control.balancers.cname(member.cname)
         with self._control.database.read() as db:
             found = environments.find_live(db, name)
         if found is None or found.application != self._application or found.cname_prefix is None:
             raise errors.no_environment(name)
-        return self._control.edge.cname(found.cname_prefix)
+        return self._control.balancers.cname(found.cname_prefix)
 
 
 def _members(control: Control, application: str, group: str | None, labels: Iterable[str]) -> list[Member]:

@@ -65,10 +65,12 @@ class Control:
     registry: Registry
     platforms: Platforms
     identity: Identity
-    edge: Balancers
+    balancers: Balancers
     layers: Layers
     wake: Callable[[], None]
     """Tell the engine that there is something to do; may be called from any thread."""
+    resident: Callable[[str], int] = lambda _environment_id: 0
+    """Bytes that the application takes on an instance of the environment; 0: nobody knows. From any thread."""
 
     @property
     def bucket(self) -> str:

@@ -83,13 +83,13 @@ class EdgeMoves:
             cut = 0
             for place, words in where.items():
                 try:
-                    cut += await self._control.edge.end(place, END_LIMIT)
+                    cut += await self._control.balancers.edges.end(place, END_LIMIT)
                 except TROUBLE as problem:
                     if not force:
                         raise errors.invalid(f"The edge on {words} does not end: {problem}.") from problem
             with self._control.database.write() as db:
                 edges.put(db, (leading,))
-            await self._control.edge.apply()
+            await self._control.balancers.apply()
             return cut
 
     def _checked(self, name: str, port: int | None, domain: str | None) -> tuple[Host, Edge]:
@@ -112,13 +112,13 @@ class EdgeMoves:
                 f"An edge listens on host {name} already, on port {there.port}. Move the edge elsewhere and end that "
                 "one first, or keep its port."
             )
-        below = (domain or self._control.edge.listen.domain).lower().rstrip(".")
+        below = (domain or self._control.balancers.listen.domain).lower().rstrip(".")
         if not _DOMAIN.fullmatch(below):
             raise errors.invalid(f"'{domain}' is no domain.")
         return host, Edge(host.id, number, below)
 
     async def _move(self, wanted: Edge, where: str) -> None:
-        edge = self._control.edge
+        balancers = self._control.balancers
         with self._control.database.write() as db:
             before = edges.listed(db)
             if wanted == before[0]:
@@ -129,7 +129,7 @@ class EdgeMoves:
         was_there = any(each.host == wanted.host for each in before)
         try:
             async with asyncio.timeout(MOVE_LIMIT):
-                missing = await edge.join(wanted.host, FIND_LIMIT)
+                missing = await balancers.join(wanted.host, FIND_LIMIT)
             if missing:
                 raise errors.invalid(
                     f"The edge on {where} finds no way to {', '.join(missing)}. Let {where} reach these ports. Nothing "
@@ -144,22 +144,22 @@ class EdgeMoves:
             raise
         with self._control.database.write() as db:
             edges.lead_to(db, wanted)
-        await edge.apply()
+        await balancers.apply()
 
     async def _undo(self, before: tuple[Edge, ...], host_id: str | None, was_there: bool) -> None:
-        edge = self._control.edge
+        balancers = self._control.balancers
         if not was_there:
             with contextlib.suppress(*TROUBLE, TimeoutError):
                 async with asyncio.timeout(UNDO_LIMIT):
-                    await edge.end(host_id, 0.0)
+                    await balancers.edges.end(host_id, 0.0)
         with self._control.database.write() as db:
             edges.put(db, before)
         with contextlib.suppress(*TROUBLE):
-            await edge.apply()
+            await balancers.apply()
 
     async def _refuse_busy(self, place: str | None, where: str) -> None:
         try:
-            recent = await self._control.edge.recent(place)
+            recent = await self._control.balancers.edges.recent(place)
         except TROUBLE as problem:
             raise errors.invalid(
                 f"The edge on {where} cannot be asked whether it is in use: {problem}. Say force to end it all the "
@@ -168,7 +168,7 @@ class EdgeMoves:
         if recent:
             raise errors.invalid(
                 f"{recent:,} requests came through the edge on {where} within the last minute. Lead them to "
-                f"{self._control.edge.listen.address} first, or say force to end it all the same."
+                f"{self._control.balancers.listen.address} first, or say force to end it all the same."
             )
 
 

@@ -101,7 +101,7 @@ class Ejections:
         task.progress("leaving the servers")
         # Forgotten first: who is known is made ready again, and told what it shall serve, by every part of ours.
         await asyncio.to_thread(self._forget, by, there, ids)
-        await self._control.edge.apply()
+        await self._control.balancers.apply()
         self._control.wake()
         try:
             for server in servers:

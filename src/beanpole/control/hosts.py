@@ -284,7 +284,7 @@ class Hosts:
             standing.remove(db, host.id)
             hosts.remove(db, host.id)
         if gone:
-            await self._control.edge.apply()
+            await self._control.balancers.apply()
         await self._servers.forget(host.id)
         self._tasks.pop(host.id, None)
 

@@ -67,13 +67,22 @@ def refuse_move(name: str, now: str, settings: Settings) -> None:
         )
 
 
-def room(db: sa.Connection, environment_id: str, settings: Settings) -> int:
-    """How many instances more than now the environment can have for a while."""
+def room(db: sa.Connection, environment_id: str, settings: Settings, resident: int) -> int:
+    """How many instances more than now the environment can have for a while.
+
+    `resident`: bytes that its application takes on an instance of this machine; 0: not known.
+    """
     if settings.text(*LOCATION) == SSH:
         labels = placement.labels_of(settings.text(placing.FLEET, "Labels"))
         return placement.room(placing.known(db), environment_id, labels)
     available = memory_available()
-    return UNKNOWN if available is None else max(available // placement.INSTANCE_MEMORY, 0)
+    return UNKNOWN if available is None else max(available // placement.memory_of(resident), 0)
+
+
+def moves(db: sa.Connection, environment_id: str, settings: Settings) -> bool:
+    """Whether an instance lives on a server that does not have the labels of the settings."""
+    labels = set(placement.labels_of(settings.text(placing.FLEET, "Labels")))
+    return any(environment_id in host.environments and not labels <= set(host.labels) for host in placing.known(db))
 
 
 def refuse_crowd(db: sa.Connection, environment_id: str, settings: Settings, goal: int) -> None:

@@ -14,7 +14,7 @@ from beanpole.operations.brought import brought
 from beanpole.operations.observed import members, target
 from beanpole.options.smoke import tests_of
 from beanpole.policies import rebuild as policy
-from beanpole.policies.placement import INSTANCE_MEMORY, NoPlace
+from beanpole.policies.placement import NoPlace, memory_of
 from beanpole.store import applications, environments
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _rebuild(control: Control, by: By, name: str | None, id_: str | None) -> Non
         count = max(environment.desired, 1)
         goal = update.joining(target(release), once=environment.release is None)
         tests = [test.words for test in tests_of(release.settings)]
-        room = _room(db, environment, release.settings, count)
+        room = _room(db, environment, release.settings, count, control.resident(environment.id))
         plan = policy.plan(members(db, environment.id), count, goal, room, tests)
         submit.begin(
             db,
@@ -72,8 +72,8 @@ def _rebuild(control: Control, by: By, name: str | None, id_: str | None) -> Non
         )
 
 
-def _room(db: sa.Connection, environment: Environment, in_force: Settings, count: int) -> int:
-    """How many instances there can be beside those that there are, `count` at most."""
+def _room(db: sa.Connection, environment: Environment, in_force: Settings, count: int, resident: int) -> int:
+    """How many instances there can be beside those that there are, `count` at most; `resident` as `locations.room`."""
     if placing.lives_on_servers(db, environment.id):
         for number in range(count, 0, -1):
             try:
@@ -82,7 +82,7 @@ def _room(db: sa.Connection, environment: Environment, in_force: Settings, count
                 continue
         return 0
     available = memory_available()
-    return count if available is None else min(available // INSTANCE_MEMORY, count)
+    return count if available is None else min(available // memory_of(resident), count)
 
 
 def _restore(control: Control, by: By, environment_id: str) -> None:

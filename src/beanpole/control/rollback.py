@@ -25,6 +25,8 @@ from beanpole.policies.smoke import with_smoke
 from beanpole.store import environments, operations
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import sqlalchemy as sa
 
     from beanpole.control.compose import Composed
@@ -144,20 +146,35 @@ def _last(
     """
     if any(member.digest not in (None, current.digest) for member in fleet):
         return current.number
-    for release in environments.releases(db, environment.id):
-        if release.number >= current.number or release.passed_at is None:
-            continue
-        if environments.without_turn(release.digest) != environments.without_turn(current.digest):
-            return release.number
-        former = brought(db, control.registry, environment.id, release.number)
-        if former is not None and health_check(former.settings) != health_check(current.settings):
-            return release.number
+    found = earlier(db, control, environment, current)
+    if found is not None:
+        return found
     adopted = any((each.version_label or "").startswith(ADOPTED) for each in environments.releases(db, environment.id))
     before = f" `beanpole eject {environment.name} --to-unit` gives its port back to the service of before."
     raise errors.invalid(
         f"Environment named {environment.name} has no earlier release that passed and differs from what is running."
         + (before if adopted else "")
     )
+
+
+def earlier(
+    db: sa.Connection, control: Control, environment: Environment, current: Brought, but: Collection[str] = ()
+) -> int | None:
+    """The last release before the current one that passed and differs from it; None when there is none.
+
+    `but`: digests of releases that it must not be.
+    """
+    other = {environments.without_turn(digest) for digest in but}
+    for release in environments.releases(db, environment.id):
+        digest = environments.without_turn(release.digest)
+        if release.number >= current.number or release.passed_at is None or digest in other:
+            continue
+        if digest != environments.without_turn(current.digest):
+            return release.number
+        former = brought(db, control.registry, environment.id, release.number)
+        if former is not None and health_check(former.settings) != health_check(current.settings):
+            return release.number
+    return None
 
 
 def _plan(fleet: tuple[Member, ...], current: Brought, composed: Composed, goal: Brought) -> Plan:

@@ -13,7 +13,7 @@ from beanpole.operations.steps.leave import DRAIN_DELAY
 from beanpole.operations.steps.smoke import limit
 from beanpole.options.smoke import tests_of
 from beanpole.policies import plan as plans
-from beanpole.policies.plan import Activate, After, Gate, Leave, Pause, Register, Shift, Watch
+from beanpole.policies.plan import Activate, After, Finish, Gate, Leave, Pause, Register, Shift, Watch
 from beanpole.store import environments, events, operations
 from beanpole.store.events import Said, Subject
 from beanpole.store.operations import Busy, Draft
@@ -128,7 +128,8 @@ def deadline(plan: Plan, settings: Settings, before: Settings | None = None) -> 
     gates = sum(step.within for step in plan.steps if isinstance(step, Gate))
     ends = 1 + sum(isinstance(step, Shift | Leave) for step in plan.steps)
     end = max(end_of(settings), end_of(before or settings))
-    return ARRIVAL + command + batches * batch + smoke + int(waits + gates) + ends * end
+    hooks = command * sum(isinstance(step, Finish) and bool(step.hooks) for step in plan.steps)
+    return ARRIVAL + command + batches * batch + hooks + smoke + int(waits + gates) + ends * end
 
 
 def end_of(settings: Settings) -> int:

@@ -15,6 +15,7 @@ from beanpole.operations.observed import members
 from beanpole.operations.placing import location_of
 from beanpole.options.settings import ENVIRONMENT
 from beanpole.options.smoke import tests_of
+from beanpole.platforms.hooks import CONFIGHOOKS, HOOKS
 from beanpole.policies import (
     all_at_once,
     capacity,
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.control.compose import Composed
+    from beanpole.operations.release import Content
     from beanpole.operations.work import Brought
     from beanpole.options.setting import Setting
     from beanpole.options.settings import Settings
+    from beanpole.platforms.hooks import Hooks
     from beanpole.store.applications import Version
     from beanpole.store.environments import Environment, OptionKey
     from beanpole.store.events import Said
@@ -146,13 +149,17 @@ def decide(control: Control, wanted: Update, *, name: str | None, id_: str | Non
     locations.refuse_move(environment.name, basis.location, composed.settings)
     desired = wanted_count(composed.settings, environment.desired)
     deploys = current is None or current.digest != composed.content.digest()
-    needed = severity(control.registry, before, composed.settings, deploys=deploys)
     with control.database.read() as db:
-        room = locations.room(db, environment.id, composed.settings)
+        moves = locations.moves(db, environment.id, composed.settings)
+        needed = severity(control.registry, before, composed.settings, deploys=deploys, moves=moves)
+        room = locations.room(db, environment.id, composed.settings, control.resident(environment.id))
         made = plan(composed, current, basis.fleet, desired, needed, room)
         beside = [step for step in made.steps if isinstance(step, Launch) and step.beside]
         if beside and made.policy != replacement.POLICY:
             locations.refuse_narrow(db, environment.id, composed.settings, beside)
+        elif moves and needed.need == "replacement":
+            # Each of them to another server, or beside itself: as if the environment were new.
+            locations.refuse_crowd(db, "", composed.settings, desired)
         elif desired > len(basis.fleet):
             locations.refuse_crowd(db, environment.id, composed.settings, desired)
     return Decision(basis, composed, made, desired, needed)
@@ -168,7 +175,8 @@ def plan(
     instances, the release comes with these, by the settings of rolling updates.
     """
     deployed = current is None or current.version_label != composed.version_label
-    goal = target_of(composed, once=deployed)
+    hooks = hooks_of(composed.content, composed.version_label, current, fleet)
+    goal = msgspec.structs.replace(target_of(composed, once=deployed), hooks=hooks)
     rules = rules_of(composed.settings)
     tests = [test.words for test in tests_of(composed.settings)]
     if fleet and desired and needed.need == "replacement":
@@ -205,8 +213,29 @@ def _tested(made: Plan, composed: Composed, current: Brought | None, staying: tu
 
 def target_of(composed: Composed, *, once: bool) -> Target:
     """`once`: a version is deployed, so its leader-only commands run. Other settings or more instances run none."""
-    leader = any(command.leader_only for command in composed.content.commands)
-    return Target(composed.content.digest(), once=once and leader, stop_first=composed.content.stop_first)
+    content = composed.content
+    leader = any(command.leader_only for command in content.commands)
+    hooks: Hooks = HOOKS if content.hooks else ""
+    return Target(content.digest(), once=once and leader, stop_first=content.stop_first, hooks=hooks)
+
+
+def hooks_of(after: Content, label: str, current: Brought | None, fleet: tuple[Member, ...]) -> Hooks:
+    """Which hooks of the bundle run, if it has any.
+
+    Those for a change of settings where every instance that answers runs the same version on the same platform; any
+    other is a deployment.
+    """
+    if not after.hooks or current is None:
+        return HOOKS if after.hooks else ""
+    before = current.content
+    same = (label, after.files, after.python, after.platform_version) == (
+        current.version_label,
+        before.files,
+        before.python,
+        before.platform_version,
+    )
+    here = all(member.digest in (current.digest, after.digest()) for member in fleet if member.reachable)
+    return CONFIGHOOKS if same and here else HOOKS
 
 
 def joining(goal: Target, *, once: bool) -> Target:

@@ -18,28 +18,16 @@ from beanpole.balancer.rows import Server, rows
 from beanpole.balancer.snapshot import Snapshot, snapshot
 from beanpole.fleet.addresses import Addresses
 from beanpole.fleet.counts import Counts
-from beanpole.fleet.edges import Edges, Front, Listen
-from beanpole.fleet.proxy import TROUBLE, Post, Proxy
-from beanpole.fleet.scene import Scene, fronts_of, name_of, scene_of
+from beanpole.fleet.edges import Edges, Front, Listen, besides
+from beanpole.fleet.proxy import LOOK, LOOK_LIMIT, SETTLED, Post, Proxy
+from beanpole.fleet.scene import Scene, fronts_of, is_within, name_of, scene_of
+from beanpole.fleet.telling import Telling
 from beanpole.store.facts import raise_to
 
 if TYPE_CHECKING:
     from beanpole.store.database import Database
     from beanpole.store.hosts import Host
     from beanpole.store.instances import Endpoint
-
-LOOK = 0.05
-"""Seconds between looks at the balancer's view of an endpoint."""
-
-SETTLED = 2
-"""Looks in a row without a request before an endpoint is idle: Envoy's workers learn of a change a moment after it was
-acknowledged, so that one request may still be on its way to an endpoint that drains."""
-
-LOOK_LIMIT = 3.0
-"""Seconds for a server's proxy to say what it sees, when those of others are waited for at the same time."""
-
-TELLING_LIMIT = 10.0
-"""Seconds for an edge that ends to have heard what it is just being told."""
 
 REACH_LIMIT = 5.0
 """Seconds for the edge to find a first server of an environment. It needs less, or has no way there."""
@@ -67,17 +55,17 @@ class Balancers:
         self._database = database
         self._store = store
         self._on_server = on_server
-        self._edges = Edges(lambda host: edge if host is None else edge_on(host), store, self._renew)
+        self._telling = Telling()
+        self.edges = Edges(lambda host: edge if host is None else edge_on(host), store, self._renew, self._telling)
         self._proxies: dict[str, Proxy] = {}
+        self._attended: set[str] = set()
         self._addresses = Addresses()
         self._counts = Counts()
         self._scene = Scene(0, {}, {}, {}, fronts_of(database, here))
-        self._edges.follow(self._scene.fronts)
+        self.edges.follow(self._scene.fronts)
         self._reading = asyncio.Lock()
         self._asked = 0
         self._read_up_to = 0
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._troubled: set[str] = set()
 
     @property
     def fronts(self) -> tuple[Front, ...]:
@@ -96,7 +84,7 @@ class Balancers:
 
     @property
     def _edge(self) -> Proxy:
-        return self._edges.leading
+        return self.edges.leading
 
     def cname(self, prefix: str) -> str:
         """What a browser opens. It names the port because clients open it as it is."""
@@ -117,7 +105,7 @@ class Balancers:
 
     async def keep_alive(self) -> None:
         """The edge's agent is started again if it died; it finds Envoy as it was. Who was not told is told. TROUBLE."""
-        if self._read_up_to < self._asked or await self._addresses.learn(_names(self._scene.hosts.values())):
+        if self._read_up_to < self._asked or await self._addresses.learn(map(name_of, self._scene.hosts.values())):
             await self._read()
         self._tell_servers()
         if not await self._edge.running():
@@ -150,12 +138,20 @@ class Balancers:
             try:
                 await self._edge.apply()
             finally:
-                await self._until_told(map(_besides, self._edges.beside), LOOK_LIMIT)
+                await self._telling.done(map(besides, self.edges.beside), LOOK_LIMIT)
+
+    async def attend(self, host_id: str) -> None:
+        """That server's proxy is told from now on, though nothing of ours may live there any more: what it was told
+        before this control plane was started it goes on serving, until somebody says otherwise."""
+        if host_id not in self._attended:
+            self._attended.add(host_id)
+            await self._read()
+        self._tell_servers()
 
     async def settle(self, seconds: float) -> None:
         """What everybody was to be told up to now they have been told, so many seconds at most. Whoever is known to be
         in trouble is not waited for."""
-        await self._until_told(self._proxies, seconds)
+        await self._telling.done(self._proxies, seconds)
 
     async def apply_everywhere(self) -> None:
         """As `apply`; and the proxies of all servers were told, too, unless they are in trouble. TROUBLE."""
@@ -180,9 +176,9 @@ class Balancers:
             if asyncio.get_running_loop().time() > limit:
                 return False
             await asyncio.sleep(LOOK)
-        if host is None or proxy is None or not self._is_new(environment_id, host, endpoint):
+        if host is None or proxy is None or not self._scene.has_way(host):
             return True
-        return await self._found(environment_id, host, limit)
+        return not self._scene.is_new(environment_id, host, key) or await self._found(environment_id, host, limit)
 
     async def idle(self, environment_id: str, endpoint: Endpoint, seconds: float) -> int:
         """Wait until the endpoint has no request, so many seconds at most; the number of those that it still has.
@@ -207,13 +203,13 @@ class Balancers:
             if (server := self._server(host)) is not None:
                 fronts = [(environment_id, server.key), (environment_id + pools.CANARY_SUFFIX, server.key)]
                 asked.append((self._edge, fronts))
-                beside = [one for to, one in self._edges.beside.items() if _besides(to) not in self._troubled]
+                beside = [one for to, one in self.edges.beside.items() if not self._telling.is_troubled(besides(to))]
             counted = await proxy.requests(int(self._database.clock()))
             stranger = counted["totals"].get(environment_id, {}).get("requests", 0) > 0
         calm = 0
         while True:
             views = [(await one.look(), names) for one, names in asked]
-            others = [(view, fronts) for one in beside if (view := await self._look(one)) is not None]
+            others = [(view, fronts) for one in beside if (view := await one.glimpse()) is not None]
             active = [sum(_active(view, pool, name) for pool, name in names) for view, names in (*views, *others)]
             calm = calm + 1 if all(view for view, _ in views) and not any(active) else 0
             if calm >= SETTLED and not stranger:
@@ -230,7 +226,7 @@ class Balancers:
         scene = self._scene
         used = {host for site in scene.sites.values() for host in site.hosts}
         asked = {host: proxy for host, proxy in self._proxies.items() if host in used}
-        edge, *told = await asyncio.gather(self._edge.look(), *(self._look(proxy) for proxy in asked.values()))
+        edge, *told = await asyncio.gather(self._edge.look(), *(proxy.glimpse() for proxy in asked.values()))
         by_host = dict(zip(asked, told, strict=True))
         found: dict[str, Any] = {}
         for name, site in scene.sites.items():
@@ -252,8 +248,8 @@ class Balancers:
         site = self._scene.sites.get(environment_id)
         canary = site.canary if site is not None else None
         hosts = canary.hosts if canary is not None else frozenset[str]()
-        asked = [*self._edges.beside.values(), *(self._proxies[host] for host in hosts if host in self._proxies)]
-        edge, *others = await asyncio.gather(self._edge.look(), *map(self._look, asked))
+        asked = [*self.edges.beside.values(), *(self._proxies[host] for host in hosts if host in self._proxies)]
+        edge, *others = await asyncio.gather(self._edge.look(), *(proxy.glimpse() for proxy in asked))
         name = environment_id + pools.CANARY_SUFFIX
         views = [edge, *(view for view in others if view is not None)]
         return [{**view.get(name, {}), **view.get(name + pools.FILES_SUFFIX, {})} for view in views]
@@ -263,13 +259,18 @@ class Balancers:
 
         TROUBLE when the edge does not tell; a server that does not has no detail, and its totals are as last told.
         """
-        return await self._counts.requests(self._edge, self._proxies, after, self._edges.beside)
+        return await self._counts.requests(self._edge, self._proxies, after, self.edges.beside)
 
     async def totals(self, environment_id: str) -> dict[str, int]:
         """`requests` and `failed` of the environment since its first request. TROUBLE."""
         counted = await self.requests(int(self._database.clock()))
         found: dict[str, int] = counted["totals"].get(environment_id, {"requests": 0, "failed": 0})
         return found
+
+    def leads_to(self, environment_id: str) -> bool:
+        """Whether the edge may have a way to the environment: it has none where somebody on the servers is in front."""
+        site = self._scene.sites.get(environment_id)
+        return site is None or not site.hosts or any(map(self._scene.has_way, site.hosts))
 
     # More than one edge
 
@@ -279,12 +280,12 @@ class Balancers:
         """
         limit = asyncio.get_running_loop().time() + seconds
         await self._read()
-        self._tell_servers(but=self._edges.every[host_id])
-        await self._edges.every[host_id].start()
-        await self._until_told(self._proxies, seconds)
+        self._tell_servers(but=self.edges.every[host_id])
+        await self.edges.every[host_id].start()
+        await self._telling.done(self._proxies, seconds)
         while True:
-            view = await self._edges.every[host_id].look()
-            present = await self._look(self._edge)
+            view = await self.edges.every[host_id].look()
+            present = await self._edge.glimpse()
             missing = [
                 key
                 for pool, endpoints in (view if present is None else present).items()
@@ -296,59 +297,11 @@ class Balancers:
                 return missing if present is not None else []
             await asyncio.sleep(LOOK)
 
-    async def recent(self, host_id: str | None) -> int:
-        """Requests of the last minute through the edge there. TROUBLE."""
-        counted = await self._edges.every[host_id].requests(0)
-        return sum(
-            counts.get(kind, 0)
-            for second, found in counted["seconds"].items()
-            if int(second) > counted["now"] - 60
-            for endpoints in found.values()
-            for counts in endpoints.values()
-            for kind in ("2xx", "3xx", "4xx", "5xx")
-        )
-
-    async def end(self, host_id: str | None, seconds: float) -> int:
-        """An edge beside ends, as soon as it has no request, or after so many seconds; the requests that were cut.
-
-        It is not started again for as long as the database has it there. TROUBLE.
-        """
-        proxy = self._edges.every.get(host_id)
-        if proxy is None:
-            return 0
-        self._edges.ended.add(host_id)
-        limit = asyncio.get_running_loop().time() + seconds
-        calm = active = 0
-        try:
-            if (telling := self._tasks.get(_besides(host_id))) is not None:
-                # It would make the agent anew that is about to go.
-                await asyncio.wait([telling], timeout=TELLING_LIMIT)
-                telling.cancel()
-            while calm < SETTLED and asyncio.get_running_loop().time() < limit:
-                view = await self._look(proxy)
-                if view is None:
-                    break
-                active = sum(seen["active"] for endpoints in view.values() for seen in endpoints.values())
-                calm = calm + 1 if not active else 0
-                await asyncio.sleep(LOOK)
-            await proxy.end()
-        except BaseException:
-            self._edges.ended.discard(host_id)
-            raise
-        return active
-
     # What is known of the servers
 
     def _server(self, host_id: str) -> pools.Endpoint | None:
         host = self._scene.hosts.get(host_id)
-        return _as_server(host, self._addresses).endpoint if host is not None else None
-
-    def _is_new(self, environment_id: str, host_id: str, endpoint: Endpoint) -> bool:
-        site = self._scene.sites.get(environment_id)
-        others = site.on(host_id) if site is not None else ()
-        return all(
-            seat.state != "serving" or (seat.address, seat.port) == (endpoint.address, endpoint.port) for seat in others
-        )
+        return _as_server(host, self._addresses, self._scene).endpoint if host is not None else None
 
     async def _found(self, environment_id: str, host_id: str, limit: float) -> bool:
         """Whether the edge finds the server in order, or none at all of the environment's."""
@@ -368,42 +321,13 @@ class Balancers:
                 return False
             await asyncio.sleep(LOOK)
 
-    async def _look(self, proxy: Proxy) -> dict[str, Any] | None:
-        try:
-            async with asyncio.timeout(LOOK_LIMIT):
-                return await proxy.look() or None
-        except (*TROUBLE, TimeoutError):
-            return None
-
     # Telling
 
     def _tell_servers(self, but: Proxy | None = None, *, leading: bool = False) -> None:
         """Begin to tell those that have yet to be told, and to look after the edges beside the one that leads."""
-        edges = self._edges.every if leading else self._edges.beside
-        told = {**self._proxies, **{_besides(host): proxy for host, proxy in edges.items()}}
-        for name, proxy in told.items():
-            if proxy is not but and (proxy.behind or not proxy.edge.inner) and name not in self._tasks:
-                self._tasks[name] = asyncio.create_task(self._tell(name, proxy))
-
-    async def _until_told(self, names: Iterable[str], seconds: float) -> None:
-        """Those that are just being told have been, unless that takes longer or they are known to be in trouble."""
-        if told := [self._tasks[name] for name in names if name in self._tasks and name not in self._troubled]:
-            await asyncio.wait(told, timeout=seconds)
-
-    async def _tell(self, host: str, proxy: Proxy) -> None:
-        try:
-            if proxy.edge.inner or await proxy.running():
-                await proxy.apply()
-            else:
-                await proxy.start()
-        except TROUBLE as problem:
-            if host not in self._troubled:
-                log.warning("a balancer is told later", of=proxy.name, problem=str(problem))
-            self._troubled.add(host)
-        else:
-            self._troubled.discard(host)
-        finally:
-            del self._tasks[host]
+        edges = self.edges.every if leading else self.edges.beside
+        told = {**self._proxies, **{besides(host): proxy for host, proxy in edges.items()}}
+        self._telling.begin({name: proxy for name, proxy in told.items() if proxy is not but})
 
     async def _renew(self, version: int) -> None:
         await asyncio.to_thread(self._count_beyond, version)
@@ -417,15 +341,15 @@ class Balancers:
             if self._read_up_to >= mine:
                 return
             covered = self._asked
-            scene = await asyncio.to_thread(scene_of, self._database, self._here, set(self._proxies))
-            await self._addresses.learn(_names(scene.hosts.values()), new_only=True)
-            servers = {host.id: _as_server(host, self._addresses) for host in scene.hosts.values()}
+            scene = await asyncio.to_thread(scene_of, self._database, self._here, self._attended | set(self._proxies))
+            await self._addresses.learn(map(name_of, scene.hosts.values()), new_only=True)
+            servers = {host.id: _as_server(host, self._addresses, scene) for host in scene.hosts.values()}
             self._proxies = {
                 host.id: self._proxy(host, servers[host.id].address or "") for host in scene.hosts.values()
             }
-            self._edges.follow(scene.fronts)
+            self.edges.follow(scene.fronts)
             edge, others = await asyncio.to_thread(self._snapshots, scene, servers)
-            for host, proxy in self._edges.every.items():
+            for host, proxy in self.edges.every.items():
                 proxy.want(edge[host])
             for host_id, wanted in others.items():
                 self._proxies[host_id].want(wanted)
@@ -436,7 +360,7 @@ class Balancers:
     def _proxy(self, host: Host, address: str) -> Proxy:
         # The edge in front hands on what it heard of the client.
         everywhere = "::" if ":" in address else "0.0.0.0"  # noqa: S104
-        edge = pools.Edge(everywhere, host.app_port, None, trusted_proxies=1, inner=True)
+        edge = pools.Edge(host.app_address or everywhere, host.app_port, None, trusted_proxies=1, inner=True)
         known = self._proxies.get(host.id)
         if known is not None and known.edge == edge:
             return known
@@ -450,7 +374,7 @@ class Balancers:
         def of(wanted: Iterable[pools.Pool], proxy: Proxy) -> Snapshot:
             return snapshot([pool for pool in wanted if _is_good(pool)], scene.version, proxy.edge)
 
-        edges = {host: of(told.edge, proxy) for host, proxy in self._edges.every.items()}
+        edges = {host: of(told.edge, proxy) for host, proxy in self.edges.every.items()}
         return edges, {host: of(told.servers[host], self._proxies[host]) for host in servers}
 
     def _count_beyond(self, version: int) -> None:
@@ -458,21 +382,13 @@ class Balancers:
             raise_to(db, "snapshot", version)
 
 
-def _besides(host: str | None) -> str:
-    """How the task is called that tells the edge there."""
-    return f"edge {host or 'here'}"
-
-
 def _active(view: dict[str, Any], pool: str, name: str) -> int:
     return int(view.get(pool, {}).get(name, {}).get("active", 0))
 
 
-def _as_server(host: Host, addresses: Addresses) -> Server:
-    return Server(addresses.of(name_of(host)), host.app_port)
-
-
-def _names(listed: Iterable[Host]) -> list[str]:
-    return [name_of(host) for host in listed]
+def _as_server(host: Host, addresses: Addresses, scene: Scene) -> Server:
+    address = None if is_within(host) else addresses.of(name_of(host))
+    return Server(address, host.app_port, scene.catch_alls.get(host.id))
 
 
 def _is_good(pool: pools.Pool) -> bool:

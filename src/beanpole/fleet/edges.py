@@ -6,16 +6,21 @@ it is told the same as the others, until a person ends it.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from beanpole.balancer import pool as pools
-from beanpole.fleet.proxy import Proxy
+from beanpole.fleet.proxy import LOOK, SETTLED, Proxy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from beanpole.fleet.proxy import Post
+    from beanpole.fleet.telling import Telling
+
+TELLING_LIMIT = 10.0
+"""Seconds for an edge that ends to have heard what it is just being told."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +56,21 @@ class Front:
 
 
 class Edges:
-    """`post`: where the edge is on the server with that id; None: on this machine."""
+    """`post`: where the edge is on the server with that id; None: on this machine. `telling` tells those beside."""
 
-    def __init__(self, post: Callable[[str | None], Post], store: str, renew: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        post: Callable[[str | None], Post],
+        store: str,
+        renew: Callable[[int], Awaitable[None]],
+        telling: Telling,
+    ) -> None:
         self._post = post
         self._store = store
         self._renew = renew
+        self._telling = telling
         self._known: dict[str | None, Proxy] = {}
-        self.ended: set[str | None] = set()
-        """Where one is ended, or was, and is not to be started again."""
+        self._ended: set[str | None] = set()  # where one is ended, or was, and is not to be started again
 
     def follow(self, fronts: Sequence[Front]) -> None:
         """These there are, and names lead to the first. Those of one place are one, with several domains."""
@@ -68,7 +79,7 @@ class Edges:
             if front.host not in known:
                 known[front.host] = self._proxy(front)
         self._known = known
-        self.ended &= set(known)
+        self._ended &= set(known)
 
     @property
     def leading(self) -> Proxy:
@@ -82,10 +93,54 @@ class Edges:
     @property
     def beside(self) -> Mapping[str | None, Proxy]:
         """The others, but for those that are ended."""
-        return {host: proxy for host, proxy in list(self._known.items())[1:] if host not in self.ended}
+        return {host: proxy for host, proxy in list(self._known.items())[1:] if host not in self._ended}
+
+    async def recent(self, host_id: str | None) -> int:
+        """Requests of the last minute through the edge there. TROUBLE."""
+        counted = await self._known[host_id].requests(0)
+        return sum(
+            counts.get(kind, 0)
+            for second, found in counted["seconds"].items()
+            if int(second) > counted["now"] - 60
+            for endpoints in found.values()
+            for counts in endpoints.values()
+            for kind in ("2xx", "3xx", "4xx", "5xx")
+        )
+
+    async def end(self, host_id: str | None, seconds: float) -> int:
+        """An edge beside ends, as soon as it has no request, or after so many seconds; the requests that were cut.
+
+        It is not started again for as long as the database has it there. TROUBLE.
+        """
+        proxy = self._known.get(host_id)
+        if proxy is None:
+            return 0
+        self._ended.add(host_id)
+        limit = asyncio.get_running_loop().time() + seconds
+        calm = active = 0
+        try:
+            # Who tells it would make the agent anew that is about to go.
+            await self._telling.stop(besides(host_id), TELLING_LIMIT)
+            while calm < SETTLED and asyncio.get_running_loop().time() < limit:
+                view = await proxy.glimpse()
+                if view is None:
+                    break
+                active = sum(seen["active"] for endpoints in view.values() for seen in endpoints.values())
+                calm = calm + 1 if not active else 0
+                await asyncio.sleep(LOOK)
+            await proxy.end()
+        except BaseException:
+            self._ended.discard(host_id)
+            raise
+        return active
 
     def _proxy(self, front: Front) -> Proxy:
         known = self._known.get(front.host)
         if known is not None and known.edge == front.bound:
             return known
         return Proxy(front.name, self._post(front.host), self._store, front.bound, self._renew)
+
+
+def besides(host: str | None) -> str:
+    """How the edge there is called while it is told."""
+    return f"edge {host or 'here'}"

@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from beanpole.fleet.agent_client import AgentClient, AgentRefused, AgentUnreachable, JobInterrupted, JobView
+from beanpole.fleet.agent_client import AgentClient, AgentRefused, AgentUnreachable, JobInterrupted, JobView, StaleEpoch
 from beanpole.fleet.local import free_address
 from beanpole.fleet.machine import memory_available
 from beanpole.store import instances
@@ -88,14 +88,16 @@ class Fleet:
         timeout: float,
         repeat: bool = True,
         on_progress: Progressed | None = None,
+        goes_on: Callable[[], bool] = lambda: False,
     ) -> dict[str, Any]:
         """Have a job done and wait for its result, across deaths of the agent.
 
-        `repeat=False`: one that died with its agent is not done again; JobInterrupted says so.
+        `repeat=False`: one that died with its agent is not done again; JobInterrupted says so. `goes_on`: whether
+        somebody else is to ask for the job that its caller leaves.
 
         Raises JobError, StaleEpoch, AgentUnreachable (also when `timeout` seconds are over, or the place's patience
         with an agent that is silent: then it is unknown whether the job was done). A caller that is cancelled cancels
-        the job, unless this process lets go.
+        the job, unless this process lets go, or `goes_on`.
         """
         patience = self.place(instance_id).patience
         silent: float | None = None
@@ -122,11 +124,11 @@ class Fleet:
                             raise
                         await asyncio.sleep(RETRY)
         except TimeoutError:
-            await self._cancel(instance_id, key)
+            await self._cancel(instance_id, key, epoch)
             raise AgentUnreachable(f"job {kind} gave no result within {timeout:.0f} s") from None
         except asyncio.CancelledError:
-            if not self._letting_go:
-                await asyncio.shield(self._cancel(instance_id, key))
+            if not (self._letting_go or goes_on()):
+                await asyncio.shield(self._cancel(instance_id, key, epoch))
             raise
 
     async def _job(
@@ -148,11 +150,12 @@ class Fleet:
         heard()
         return await client.wait_job(key, on_progress, known=view)
 
-    async def _cancel(self, instance_id: str, key: str) -> None:
+    async def _cancel(self, instance_id: str, key: str, epoch: int) -> None:
+        """Unless somebody with a newer lease has taken it over."""
         client = await self.running(instance_id)
         if client is not None and await _known(client, key) is not None:
-            with contextlib.suppress(AgentUnreachable):
-                await client.cancel_job(key)
+            with contextlib.suppress(AgentUnreachable, StaleEpoch):
+                await client.cancel_job(key, epoch)
 
     def _instance(self, instance_id: str) -> Instance:
         """Place and address never change, so they are read once."""

@@ -10,11 +10,8 @@ is made anew.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import platform
-import re
-import secrets
 import shutil
 import sys
 import tempfile
@@ -22,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import msgspec
 import uv
 
 from beanpole.fleet.elsewhere import Elsewhere
 from beanpole.fleet.packages import LayerError as LayerError
 from beanpole.fleet.packages import Packages
+from beanpole.fleet.shelf import Shelf, key_in
 from beanpole.platforms import lock
 from beanpole.platforms.bundle import Bundle
 from beanpole.platforms.lock import Entry, Wheel
@@ -43,12 +40,6 @@ if TYPE_CHECKING:
     from beanpole.platforms.requirements import Requirements
     from beanpole.store.blobs import Blobs
     from beanpole.store.bundles import Manifest
-
-CHUNK = 1024 * 1024
-"""Bytes of a wheel read at a time."""
-
-_OWN = frozenset({"fetched", "entries", "cache"})
-"""Folders below the root that are no layers."""
 
 
 class Release(Protocol):
@@ -140,8 +131,8 @@ class Layers:
         self._packages = Packages(self._uv, os.environ if environment is None else environment)
         self._machine = "-".join((sys.platform, platform.machine(), *platform.libc_ver()))
         self._running: dict[str, _Run] = {}
-        for folder in (root, *(root / name for name in _OWN)):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._shelf = Shelf(root, blobs, own={"cache"})
+        (root / "cache").mkdir(exist_ok=True, mode=0o700)
 
     @property
     def resolutions(self) -> int:
@@ -208,18 +199,12 @@ class Layers:
 
         Kinds of machines may differ in some: what this machine has is told, or else what one of the others has.
         """
-        fetched = self._root / "fetched"
-        for folder in (fetched / key, *sorted(fetched.glob(f"{key}-*"))):
-            packages = _packages_in(folder)
-            if packages is not None:
-                return tuple((wheel.name, wheel.version) for wheel in packages)
-        return None
+        wheels = self._shelf.of_key(key)
+        return None if wheels is None else tuple((wheel.name, wheel.version) for wheel in wheels)
 
     def blobs(self) -> Iterator[str]:
         """Digests of the wheels of all layers."""
-        for path in (self._root / "fetched").glob("*/layer.json"):
-            for wheel in msgspec.json.decode(path.read_bytes(), type=tuple[Wheel, ...]):
-                yield wheel.sha256
+        return self._shelf.digests()
 
     def prune(self, keep: Iterable[str]) -> None:
         """Remove what was fetched and installed for all keys but these, and what is remembered of wheels gone since.
@@ -228,17 +213,7 @@ class Layers:
 
         The caller knows that no release which runs, or may be returned to, uses one of the others.
         """
-        kept = {*keep, *map(_key_in, self._running), *_OWN}
-        for path in [*self._root.iterdir(), *(self._root / "fetched").iterdir()]:
-            if _key_in(path.name) in kept:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        for path in (self._root / "entries").iterdir():
-            if not self._blobs.has(_read(path).sha256):
-                path.unlink(missing_ok=True)
+        self._shelf.prune({*keep, *map(key_in, self._running)})
 
     def _target(self, python: str, kind: Kind | None, builder: Builder | None) -> Target:
         interpreter = self._pythons.get(python)
@@ -251,14 +226,13 @@ class Layers:
         return Target(interpreter or Path(sys.executable), kind, builder)
 
     def _find(self, key: str, interpreter: Path) -> Layer | None:
-        folder = self._root / "fetched" / key
-        packages = _packages_in(folder)
+        packages = self._shelf.wheels(key)
         if packages is None:
             return None
         return Layer(
             key=key,
             lock=lock.install_text(packages),
-            wheels=folder / "wheels",
+            wheels=self._shelf.folder(key),
             packages=packages,
             python=interpreter,
             target=self.folder(key),
@@ -305,7 +279,7 @@ class Layers:
         member: Callable[[str], Path],
         say: Callable[[str], None],
     ) -> None:
-        await asyncio.to_thread(self._remove_leftovers, key)
+        await asyncio.to_thread(self._shelf.clear, key)
         wheels: list[Wheel] = []
         if not requirements.empty:
             # Not below the root: uv takes configuration from the folders above the one it runs in.
@@ -313,27 +287,32 @@ class Layers:
                 folder = Path(temporary) / "bundle"
                 await asyncio.to_thread(_lay_out, requirements, member, folder)
                 wheels = await self._wheels(requirements, target, folder, say)
-        await asyncio.to_thread(self._keep, key, wheels)
+        await asyncio.to_thread(self._shelf.keep, key, wheels)
 
     async def _wheels(
         self, requirements: Requirements, target: Target, folder: Path, say: Callable[[str], None]
     ) -> list[Wheel]:
         resolved = await self._packages.resolve(requirements, target.interpreter, folder, say, target.kind)
-        remembered = {entry: self._remembered(entry, target) for entry in resolved.entries}
+        user = self._user(target)
+        remembered = {entry: self._shelf.remembered(entry, user) for entry in resolved.entries}
         missing = [entry for entry, wheel in remembered.items() if wheel is None]
         wheels = [wheel for wheel in remembered.values() if wheel is not None]
         if missing:
             fetched = await self._fetched(resolved, missing, target, folder, say)
-            stored = await asyncio.to_thread(self._store, fetched)
+            stored = await asyncio.to_thread(self._shelf.store, fetched)
             by_name = {wheel.name: wheel for wheel in stored}
             for entry in missing:
                 if not entry.is_local and entry.name in by_name:
-                    self._remember(entry, target, by_name[entry.name])
+                    self._shelf.remember(entry, user, by_name[entry.name])
             wheels += stored
         if len(wheels) != len(remembered):
             cause = f"{len(remembered)} packages were resolved and {len(wheels)} fetched"
             raise LayerError(cause, "This is a mistake of Beanpole's: please report it with the requirement files.")
         return sorted(wheels, key=lambda wheel: wheel.name)
+
+    def _user(self, target: Target) -> str:
+        """For whom a wheel is remembered, one interpreter or kind: a wheel for one Python is none for another."""
+        return f"{self._machine}\n{target.interpreter}" if target.kind is None else target.kind.wheels
 
     async def _fetched(
         self, resolved: Lock, missing: list[Entry], target: Target, folder: Path, say: Callable[[str], None]
@@ -342,72 +321,6 @@ class Layers:
             return await self._packages.fetch(resolved, missing, target.interpreter, folder, say)
         elsewhere = Elsewhere(self._packages, target.kind, target.interpreter, target.builder)
         return await elsewhere.fetch(resolved, missing, folder, folder.parent, say)
-
-    def _store(self, folder: Path) -> list[Wheel]:
-        wheels = []
-        for path in sorted(folder.iterdir()):
-            name, version = lock.wheel_name(path.name)
-            with path.open("rb") as file:
-                stored = self._blobs.put(iter(lambda: file.read(CHUNK), b""))
-            wheels.append(Wheel(path.name, name, version, stored.sha256, stored.size))
-        return wheels
-
-    def _keep(self, key: str, wheels: list[Wheel]) -> None:
-        """All or nothing: the folder gets its name when everything is in it and on disk."""
-        staged = self._root / "fetched" / f".{key}.{secrets.token_hex(4)}"
-        (staged / "wheels").mkdir(parents=True, mode=0o700)
-        for wheel in wheels:
-            _link(self._blobs.path(wheel.sha256), staged / "wheels" / wheel.file)
-        with (staged / "layer.json").open("wb") as file:
-            file.write(msgspec.json.encode(wheels))
-            file.flush()
-            os.fsync(file.fileno())
-        target = self._root / "fetched" / key
-        try:
-            staged.rename(target)
-        except OSError:
-            # A run that was being ended got here first: its result is as good.
-            if not (target / "layer.json").is_file():
-                raise
-            shutil.rmtree(staged)
-
-    def _remove_leftovers(self, key: str) -> None:
-        for folder in (self._root / "fetched").glob(f".{key}.*"):
-            shutil.rmtree(folder)
-
-    def _remembered(self, entry: Entry, target: Target) -> Wheel | None:
-        """The wheel that this entry gave before, if it is still there."""
-        path = self._entry_file(entry, target)
-        wheel = _read(path) if not entry.is_local and path.is_file() else None
-        return wheel if wheel is not None and self._blobs.touch(wheel.sha256) else None
-
-    def _remember(self, entry: Entry, target: Target, wheel: Wheel) -> None:
-        path = self._entry_file(entry, target)
-        staged = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        staged.write_bytes(msgspec.json.encode(wheel))
-        staged.replace(path)
-
-    def _entry_file(self, entry: Entry, target: Target) -> Path:
-        """One for each interpreter or kind: a wheel for one Python is none for another."""
-        user = f"{self._machine}\n{target.interpreter}" if target.kind is None else target.kind.wheels
-        name = hashlib.sha256(f"{user}\n{entry.line}".encode()).hexdigest()
-        return self._root / "entries" / name
-
-
-def _key_in(name: str) -> str:
-    """The release's key in the name of a layer, or of what lies beside it while it is made (`.KEY-KIND.lock`)."""
-    return re.split(r"[.-]", name.lstrip("."), maxsplit=1)[0]
-
-
-def _packages_in(folder: Path) -> tuple[Wheel, ...] | None:
-    try:
-        return msgspec.json.decode((folder / "layer.json").read_bytes(), type=tuple[Wheel, ...])
-    except FileNotFoundError:
-        return None
-
-
-def _read(path: Path) -> Wheel:
-    return msgspec.json.decode(path.read_bytes(), type=Wheel)
 
 
 def _lay_out(requirements: Requirements, member: Callable[[str], Path], folder: Path) -> None:
@@ -420,11 +333,3 @@ def _lay_out(requirements: Requirements, member: Callable[[str], Path], folder: 
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for a file that nobody changes; a copy where the file system has no links."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -31,6 +31,16 @@ START_LIMIT = 30.0
 APPLY_LIMIT = 30.0
 """Seconds for Envoy to acknowledge a snapshot; it takes milliseconds."""
 
+LOOK = 0.05
+"""Seconds between looks at a balancer's view of an endpoint."""
+
+LOOK_LIMIT = 3.0
+"""Seconds for one to say what it sees, when others are waited for at the same time."""
+
+SETTLED = 2
+"""Looks in a row without a request before an endpoint is idle: Envoy's workers learn of a change a moment after it was
+acknowledged, so that one request may still be on its way to an endpoint that drains."""
+
 TROUBLE = (AgentError, AgentWillNotStart)
 """What may be wrong with an agent, or on the way to it."""
 
@@ -170,6 +180,14 @@ class Proxy:
             self._doubt()
         found: dict[str, Any] = answer["pools"]
         return found
+
+    async def glimpse(self) -> dict[str, Any] | None:
+        """As `look`, within LOOK_LIMIT; None when there is nothing to be seen, or it cannot be asked."""
+        try:
+            async with asyncio.timeout(LOOK_LIMIT):
+                return await self.look() or None
+        except (*TROUBLE, TimeoutError):
+            return None
 
     async def requests(self, after: int) -> dict[str, Any]:
         """Counts by second since `after` (seconds since 1970, its clock), and totals. Nothing is started. TROUBLE."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -35,6 +36,19 @@ class Scene:
     """The host of every instance; None: this machine."""
     fronts: tuple[Front, ...]
     """Names lead to the first."""
+    catch_alls: Mapping[str, str] = field(default_factory=dict)
+    """By host, the environment that gets the requests there which name none."""
+
+    def has_way(self, host_id: str) -> bool:
+        """Whether the edge may reach the server's proxy."""
+        host = self.hosts.get(host_id)
+        return host is None or not is_within(host)
+
+    def is_new(self, environment_id: str, host_id: str, endpoint: str) -> bool:
+        """Whether nothing of the environment serves on that server but that endpoint, `address:port`."""
+        site = self.sites.get(environment_id)
+        others = site.on(host_id) if site is not None else ()
+        return all(seat.state != "serving" or seat.endpoint.key == endpoint for seat in others)
 
 
 def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
@@ -53,6 +67,7 @@ def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
         servers = {host.id: host for host in hosts.listed(db)}
         fronts = _fronts(db, servers, here)
         partners = pairs.open_pairs(db)
+        catch_alls = _catch_alls(db, listed)
     members: dict[str, list[Instance]] = defaultdict(list)
     for each in listed:
         members[each.environment_id].append(each)
@@ -68,11 +83,27 @@ def scene_of(database: Database, here: Listen, known: set[str]) -> Scene:
         if seats or environment.status != "Terminating":
             names = _names(environment.cname_prefix, domains)
             also = _names(prefixes.get(partners.get(environment.id, "")), domains)
-            there = frozenset(member.host for member in mine if member.host is not None)
-            sites[environment.id] = Site(environment.id, names, seats, there, also)
+            on = frozenset(member.host for member in mine if member.host is not None)
+            sites[environment.id] = Site(environment.id, names, seats, on, also)
     homes = {member.id: member.host for member in listed}
     used = known | {host for host in homes.values() if host is not None}
-    return Scene(version, sites, {id_: host for id_, host in servers.items() if id_ in used}, homes, fronts)
+    there = {id_: host for id_, host in servers.items() if id_ in used}
+    return Scene(version, sites, there, homes, fronts, catch_alls)
+
+
+def _catch_alls(db: sa.Connection, listed: Iterable[Instance]) -> dict[str, str]:
+    """The first environment of each host, for as long as it is there. It is written down who that is: with time all
+    instances are replaced. `listed`: in the order in which they were launched."""
+    there: dict[str, list[str]] = defaultdict(list)
+    for member in listed:
+        if member.host is not None:
+            there[member.host].append(member.environment_id)
+    known = hosts.catch_alls(db)
+    found = {host: known[host] if known.get(host) in ids else ids[0] for host, ids in there.items()}
+    for host in known.keys() | found.keys():
+        if known.get(host) != found.get(host):
+            hosts.set_catch_all(db, host, found.get(host))
+    return found
 
 
 def fronts_of(database: Database, here: Listen) -> tuple[Front, ...]:
@@ -84,6 +115,11 @@ def fronts_of(database: Database, here: Listen) -> tuple[Front, ...]:
 def name_of(host: Host) -> str:
     """What SSH connects to, a name or an IP address: its proxy is there, too."""
     return str(msgspec.json.decode(host.address)["host"])
+
+
+def is_within(host: Host) -> bool:
+    """Its proxy is reached from the server alone, on which somebody is in front."""
+    return host.app_address is not None and ipaddress.ip_address(host.app_address).is_loopback
 
 
 def _fronts(db: sa.Connection, servers: Mapping[str, Host], here: Listen) -> tuple[Front, ...]:

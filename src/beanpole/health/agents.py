@@ -44,9 +44,9 @@ class Told(msgspec.Struct, frozen=True):
 class Agents:
     """The agents of a fleet and of the balancers."""
 
-    def __init__(self, fleet: Fleet, edge: Balancers) -> None:
+    def __init__(self, fleet: Fleet, balancers: Balancers) -> None:
         self._fleet = fleet
-        self._edge = edge
+        self._balancers = balancers
 
     async def ask(
         self, instances: Iterable[str], seen: Mapping[str, int], after: int
@@ -89,11 +89,11 @@ class Agents:
 
     async def _pools(self) -> Pools | None:
         async with asyncio.timeout(PATIENCE):
-            return msgspec.convert({"pools": await self._edge.view()}, Pools)
+            return msgspec.convert({"pools": await self._balancers.view()}, Pools)
 
     async def _requests(self, after: int) -> Requests | None:
         async with asyncio.timeout(PATIENCE):
-            return msgspec.convert(await self._edge.requests(after), Requests)
+            return msgspec.convert(await self._balancers.requests(after), Requests)
 
 
 async def _in_turn(together: asyncio.Semaphore, work: Coroutine[None, None, T]) -> T:

@@ -42,13 +42,13 @@ class Collector:
         self,
         database: Database,
         fleet: Fleet,
-        edge: Balancers,
+        balancers: Balancers,
         *,
         clock: Callable[[], float] = time.time,
         period: float = PERIOD,
     ) -> None:
         self._database = database
-        self._agents = Agents(fleet, edge)
+        self._agents = Agents(fleet, balancers)
         self._clock = clock
         self._period = period
         self._census = Census()
@@ -87,6 +87,10 @@ class Collector:
         """As `environment`; none before the first cycle that saw it."""
         view = self.environment(environment_id)
         return view.instances if view is not None else ()
+
+    def resident(self, environment_id: str) -> int:
+        """Bytes that the application takes on the instance where it takes most; 0 before an agent has told."""
+        return max((each.resident for each in self.instances(environment_id)), default=0)
 
     async def cycle(self) -> None:
         """One look at everything."""

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.health.evidence import deployment_view, environment_facts, instance_facts, opinion, pool_key
+from beanpole.health.evidence import (
+    deployment_view,
+    environment_facts,
+    instance_facts,
+    opinion,
+    pool_key,
+    release_of,
+)
 from beanpole.health.rules.environment import environment_health
 from beanpole.health.rules.facts import Member, Traffic
 from beanpole.health.rules.instance import instance_health
@@ -132,6 +139,9 @@ def _view(
 ) -> InstanceView:
     report = track.report(now)
     machine = report.instance if report is not None else None
+    serving = release_of(household, instance)
+    digest = serving.digest if serving is not None else None
+    held = [each.rss or 0 for each in report.processes if each.release == digest] if report is not None else []
     return InstanceView(
         id=instance.id,
         health=health,
@@ -139,4 +149,5 @@ def _view(
         cpu=machine.cpu if machine is not None else None,
         load=machine.load if machine is not None else (),
         deployment=deployment_view(household, instance),
+        resident=sum(held),
     )

@@ -16,6 +16,7 @@ from beanpole.health.rules.transition import PREFIX, Said, said_by, transition
 from beanpole.store import events
 from beanpole.store.environments import Environment
 from beanpole.store.events import SEVERITIES, Severity, Subject
+from beanpole.store.rows import begins
 from beanpole.store.schema import environment, event, fact
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Records:
     def seen(self, db: sa.Connection) -> dict[str, int]:
         """The number of the last event that was told, by instance id."""
         if self._seen is None:
-            query = sa.select(fact.c.name, fact.c.value).where(fact.c.name.startswith(_FACT, autoescape=True))
+            query = sa.select(fact.c.name, fact.c.value).where(begins(fact.c.name, _FACT))
             self._seen = {name.removeprefix(_FACT): int(value) for name, value in db.execute(query)}
         return self._seen
 
@@ -123,7 +124,7 @@ class Records:
 def _last_said(db: sa.Connection, environment_id: str) -> Said:
     query = (
         sa.select(event.c.message, event.c.at)
-        .where(event.c.environment_id == environment_id, event.c.message.startswith(PREFIX))
+        .where(event.c.environment_id == environment_id, begins(event.c.message, PREFIX))
         .order_by(event.c.at.desc())
         .limit(1)
     )

@@ -45,6 +45,8 @@ class Process(msgspec.Struct, frozen=True):
     state: str
     restarts: int = 0
     last_exit: Exit | None = None
+    rss: int | None = None
+    """Bytes of memory that it holds, with all that it started."""
 
 
 class Report(msgspec.Struct, frozen=True):

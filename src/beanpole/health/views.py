@@ -28,6 +28,8 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     cpu: CpuTimes | None = None
     load: tuple[float, ...] = ()
     deployment: DeploymentView | None = None
+    resident: int = 0
+    """Bytes that the processes of the release take that serves; 0: its agent does not tell."""
 
 
 class EnvironmentView(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from beanpole.operations.observed import members, target
 from beanpole.operations.release import decode
 from beanpole.policies import plan as plans
 from beanpole.policies import rollback
-from beanpole.policies.plan import Activate, Launch, Plan, Register, Shift
+from beanpole.policies.plan import Activate, After, Launch, Plan, Register, Shift
 from beanpole.store import applications, environments, events, operations, pairs
 from beanpole.store.events import Subject
 from beanpole.store.operations import holding
@@ -48,6 +48,9 @@ NOT_RESTARTED = "Failed to restart application server."
 SWAPPED = "Completed swapping CNAMEs for environments '{}' and '{}'."
 NOT_SWAPPED = "Update environment operation is complete, but with errors. The CNAMEs were not swapped."
 NOT_REBUILT = "Update environment operation is complete, but with errors. The environment could not be rebuilt."
+OVER = "Successfully finished tailing the events of this environment's part of the group, which did not succeed."
+"""What ends the EB CLI's wait for a group (`wait_for_compose_events`): it looks for successes alone, those of other
+commands among them, and would go on for a quarter of an hour after every failing sentence."""
 NOT_TERMINATED = "Update environment operation is complete, but with errors. The environment could not be terminated."
 
 
@@ -93,7 +96,7 @@ class Closing:
             if held.kind == pairs.KIND:
                 self._swapped(db, held, environment, say)
             elif held.kind == "create":
-                say(f"Application available at {self._parts.edge.cname(environment.cname_prefix or '')}.")
+                say(f"Application available at {self._parts.balancers.cname(environment.cname_prefix or '')}.")
                 say(f"Successfully launched environment: {environment.name}")
             elif held.kind == "restart":
                 say("Restarted application server on all ec2 instances.")
@@ -128,7 +131,7 @@ class Closing:
         other = pairs.let_go(db, self._parts.database.now_ms(), held)
         if other is None:
             raise LookupError(f"operation {held.id} swaps with an unknown environment")
-        points = f"'{self._parts.edge.cname(other.cname_prefix or '')}' now points to '{other.name}'."
+        points = f"'{self._parts.balancers.cname(other.cname_prefix or '')}' now points to '{other.name}'."
         # Whoever follows the request sees the environment in which it began alone, and would miss what is in between.
         subject = Subject(other.application, other.id, other.name, other.version_label)
         events.say(db, self._parts.database.now_ms(), subject, points)
@@ -201,6 +204,7 @@ class Closing:
             checks=any(isinstance(step, Register) for step in begun),
             number=environment.desired,
             shared=any(isinstance(step, Shift) for step in begun),
+            at_once=max((len(step.slots) for step in _steps(held) if isinstance(step, Activate)), default=0),
         )
 
     def _returned(self, held: Operation, unfinished: Blame | None) -> None:
@@ -220,6 +224,8 @@ class Closing:
             self._tell_where_it_stands(db, held, held.previous, say)
             if held.origin == "user":
                 say(*verdict(db, held))
+                if any(isinstance(step, After) for step in _steps(held)):
+                    say(OVER)
             if held.kind == "terminate":
                 self._keep_application(db, environment)
 

@@ -27,12 +27,12 @@ from beanpole.store import operations
 from beanpole.store.operations import LeaseLost, holding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from beanpole.operations.work import Parts
     from beanpole.store.operations import Operation
 
-POLL = 1.0
+POLL = 2.0
 """Seconds between looks for operations that another process submitted, or whose holder died."""
 
 ATTEMPTS = 5
@@ -41,6 +41,13 @@ ATTEMPTS = 5
 RETURN_ATTEMPTS = 50
 """Claims of one operation altogether, after which it is closed where it stands: an environment must not stay busy for
 ever. A return is worth more attempts than a way forward."""
+
+STORE_AGAIN = 0.5
+"""Seconds between tries to write to a store that does not answer."""
+
+STORE_PAUSE = 5.0
+"""Seconds more, for each time that an operation was claimed before, until one that met such a store is let go: a store
+that comes and goes must not use up its attempts in a moment. The first time it is taken up again at once."""
 
 RETURN_LIMIT = 1800.0
 """Seconds for the way back. Each of its jobs has a shorter limit of its own; this one bounds their sum."""
@@ -121,13 +128,32 @@ class Engine:
                     await self._return(held, lease)
         except LeaseLost:
             log.warning("another process holds the operation now", operation=held.id)
-            # If none does, the next claim need not wait.
-            await asyncio.to_thread(operations.release_lease, self._parts.database, held)
+            await self._let_go(held)
+        except OperationalError as problem:
+            # Of the moment: what is in the journal is known to the next claim, and agents tell what is not.
+            log.warning(
+                "the database does not answer; the operation is let go", operation=held.id, problem=str(problem)
+            )
+            await asyncio.sleep(min(STORE_PAUSE * (held.attempts - 1), TTL))
+            await self._let_go(held)
         except asyncio.CancelledError:
-            await asyncio.to_thread(operations.release_lease, self._parts.database, held)
+            with suppress(OperationalError):
+                await asyncio.to_thread(operations.release_lease, self._parts.database, held)
             raise
         finally:
             self._parts.board.forget(held.id)
+
+    async def _let_go(self, held: Operation) -> None:
+        """The next claim need not wait for the lease to run out. If it is another process's by now, nothing happens."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + TTL
+        while loop.time() < until:
+            try:
+                await asyncio.to_thread(operations.release_lease, self._parts.database, held)
+            except OperationalError:
+                await asyncio.sleep(STORE_AGAIN)
+            else:
+                return
 
     async def _forward(self, held: Operation, lease: Lease) -> OperationEnded | None:
         """None when the operation is closed as succeeded; else why it has to return.
@@ -149,7 +175,7 @@ class Engine:
                 raise OperationEnded(blame.gave_up(held.attempts))
             phase = Phase(self._parts, held, "forward", plans.decode(held.plan))
             left = (held.deadline_at - self._parts.database.now_ms()) / 1000
-            await _race(phase.run(), lease, left, abortable=True)
+            await _race(phase, lease, left, abortable=True)
         except plans.UnknownPlan as problem:
             return OperationEnded(blame.not_understood(str(problem)))
         except OperationEnded as ended:
@@ -168,7 +194,7 @@ class Engine:
         else:
             phase = Phase(self._parts, held, "return", plans.decode(held.return_plan or ""))
             try:
-                await _race(phase.run(), lease, RETURN_LIMIT, abortable=False)
+                await _race(phase, lease, RETURN_LIMIT, abortable=False)
             except DeadlinePassed:
                 unfinished = blame.returned_too_long(RETURN_LIMIT)
         await self._count(held, "end")
@@ -181,22 +207,23 @@ class Engine:
             if key in operations.journal_of(db, held.id):
                 return
         try:
-            counts = await self._parts.edge.totals(held.environment_id)
+            counts = await self._parts.balancers.totals(held.environment_id)
         except (AgentError, AgentWillNotStart):
             return  # not counted, which is what the user is told
         with holding(self._parts.database, held) as db:
             operations.record(db, held, self._parts.database.now_ms(), key, counts)
 
 
-async def _race(work: Coroutine[None, None, None], lease: Lease, left: float, *, abortable: bool) -> None:
-    """Do the work unless the lease is lost, an abort is heard or `left` seconds are over; then it is cancelled."""
-    task = asyncio.create_task(work)
+async def _race(phase: Phase, lease: Lease, left: float, *, abortable: bool) -> None:
+    """Do its work unless the lease is lost, an abort is heard or `left` seconds are over; then it is cancelled."""
+    task = asyncio.create_task(phase.run())
     lost = asyncio.create_task(lease.lost.wait())
     aborted = asyncio.create_task(lease.aborted.wait() if abortable else asyncio.Event().wait())
     waiting = {task, lost, aborted}
     try:
         await asyncio.wait(waiting, timeout=max(left, 0.0), return_when=asyncio.FIRST_COMPLETED)
         if lost.done():
+            phase.left.set()
             raise LeaseLost("the heartbeat lost the lease")
         if aborted.done():
             raise Aborted(blame.aborted())

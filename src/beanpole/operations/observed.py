@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from beanpole.platforms.hooks import HOOKS
 from beanpole.policies.change import Member, Target
 from beanpole.store import instances
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from beanpole.operations.work import Brought
+    from beanpole.platforms.hooks import Hooks
 
 
 def members(db: sa.Connection, environment_id: str) -> tuple[Member, ...]:
@@ -35,4 +37,6 @@ def target(release: Brought, *, prepare: bool = True) -> Target:
     """`prepare=False`: it comes back to instances that have it, so no command of the user runs."""
     content = release.content
     leader = any(command.leader_only for command in content.commands)
-    return Target(release.digest, once=prepare and leader, prepare=prepare, stop_first=content.stop_first)
+    hooks: Hooks = HOOKS if content.hooks else ""
+    once = prepare and leader
+    return Target(release.digest, once=once, prepare=prepare, stop_first=content.stop_first, hooks=hooks)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from beanpole.operations.work import Parts
     from beanpole.policies.plan import AnyStep, Plan
+    from beanpole.store.environments import Release
     from beanpole.store.events import Said, Severity
     from beanpole.store.operations import Operation
 
@@ -61,6 +62,8 @@ class Phase:
         self._unfinished: set[str] = set()
         self._silent: set[str] = set()
         self._refused: dict[str, StepFailed] = {}
+        self.left = asyncio.Event()
+        """Set when the work ends here without an outcome: what agents are doing is not to be cancelled."""
         with parts.database.read() as db:
             environment = environments.find(db, held.environment_id)
             if environment is None:
@@ -92,7 +95,7 @@ class Phase:
             try:
                 async with asyncio.TaskGroup() as group:
                     for slot in todo:
-                        group.create_task(self._slot(step, slot))
+                        group.create_task(self._or_leave(step, slot))
             except BaseExceptionGroup as failures:
                 raise _worst(failures) from failures
             if self._refused:
@@ -120,12 +123,21 @@ class Phase:
         names = self._names(of)
         return begin_events(step, names, self._held, self._plan, new_version=self._new_version)
 
+    async def _or_leave(self, step: AnyStep, slot: str) -> None:
+        """Before its siblings are cancelled they know whether the work on them goes on elsewhere."""
+        try:
+            await self._slot(step, slot)
+        except (LeaseLost, OperationalError):
+            self.left.set()
+            raise
+
     async def _slot(self, step: AnyStep, slot: str) -> None:
         board, held = self._parts.board, self._held
         if self._left_behind(slot):
             return
         bound, alone = instance_of(self._journal, slot), self._alone(slot)
-        work = Work(self._parts, held, self._environment, self._name, step, slot, bound, self._brought, alone)
+        where = (step, slot, bound, self._brought, alone)
+        work = Work(self._parts, held, self._environment, self._name, *where, left=self.left)
         board.put(held.id, step.key, slot, Progress("running"))
         try:
             result = await self._handled(work)
@@ -225,19 +237,35 @@ class Phase:
         goal = work.release.digest if isinstance(step, Drain | Register) else None
         serves = any(each.digest == goal and each.state == "serving" for each in work.endpoints())
         stands = "It is out of rotation until it can follow."
+        unknown = isinstance(failure, StepUnknown)
+        proven = self._proven(work) if not unknown else None
         if serves:
             stands = f"It serves release {work.release.number}."
             with work.writing() as db:
                 instances.drain(db, work.now(), work.instance, keep=goal)
-        elif not leave_rotation_of(work, alone=not isinstance(failure, StepUnknown)):
+        elif proven is not None:
+            if not leave_rotation_of(work, least=floor(self._environment.desired), keep=proven.digest):
+                stands = f"It goes on with release {proven.number}, because too few others serve."
+        elif not leave_rotation_of(work, least=int(unknown)):
             stands = "It goes on getting requests, because no other instance serves."
         try:
-            await self._parts.edge.apply()
+            await self._parts.balancers.apply()
         except (AgentError, AgentWillNotStart) as problem:
             log.warning("the balancer is told later", operation=self._held.id, problem=str(problem))
         words = f"{failure.blame.line()} {stands}"
-        result = {"behind": msgspec.to_builtins(failure.blame)}
+        result = {"behind": msgspec.to_builtins(failure.blame), "unknown": unknown}
         await self._write(f"{self._name}/{step.key}/{slot}", result, [*work.events, (words, "ERROR")])
+
+    def _proven(self, work: Work) -> Release | None:
+        """Another release than this phase's that passed on the instance and still gets its requests; None for none."""
+        with self._parts.database.read() as db:
+            instance = instances.find(db, work.instance)
+            if instance is None:
+                return None
+            release = environments.find_release(db, self._environment.id, instance.release)
+            serving = {each.digest for each in instances.endpoints_of(db, work.instance) if each.state == "serving"}
+        other = release is not None and (work.brought is None or release.digest != work.brought.digest)
+        return release if release is not None and other and release.digest in serving else None
 
     async def _write(
         self,

@@ -35,6 +35,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     layer: str
     """Key of the dependency layer."""
     commands: tuple[ContainerCommand, ...] = ()
+    hooks: bool = False
+    """The bundle has platform hooks; releases of earlier versions ran none."""
     platform: str = ""
     """Branch name of the platform; '' in releases of earlier versions, which leave the environment's as it is."""
     platform_version: str = FIRST

@@ -6,6 +6,7 @@ changes to the database are upserts, and what it returns is journaled in one tra
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +15,7 @@ from beanpole.operations.blame import Blame, StepFailed, StepUnknown
 from beanpole.operations.board import Board, Progress
 from beanpole.store import instances
 from beanpole.store.facts import raise_to
-from beanpole.store.operations import LeaseLost, holding
+from beanpole.store.operations import LeaseLost, holding, journal_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,7 +43,7 @@ class Parts:
     database: Database
     blobs: Blobs
     fleet: Fleet
-    edge: Balancers
+    balancers: Balancers
     layers: Layers
     registry: Registry
     board: Board
@@ -75,6 +76,8 @@ class Work:
     """Preflight found no room for two releases at once on the instance."""
     balancer_silent_until: int = 0
     """Milliseconds since 1970; what it was to be told before then it had not heard."""
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when nobody here does the work any more, and the next claim takes it up: agents go on with it."""
     events: list[tuple[str, Severity]] = field(default_factory=list)
 
     @property
@@ -105,6 +108,16 @@ class Work:
         with self.parts.database.read() as db:
             return instances.endpoints_of(db, self.instance)
 
+    def noted(self, word: str) -> bool:
+        """Whether a step of this phase that is done on this slot has the word in its result."""
+        with self.parts.database.read() as db:
+            journal = journal_of(db, self.operation.id)
+        return any(
+            word in result
+            for key, result in journal.items()
+            if key.startswith(f"{self.phase}/") and key.endswith(f"/{self.slot}")
+        )
+
     async def job(
         self, kind: str, arguments: dict[str, Any], timeout: float, *, name: str = "", repeat: bool = True
     ) -> Any:
@@ -126,6 +139,7 @@ class Work:
                 timeout=timeout,
                 repeat=repeat,
                 on_progress=lambda words, done, total: self.progress(words, done, total),
+                goes_on=self.left.is_set,
             )
         except JobFailed as failure:
             raise StepFailed(self.blame_job(failure)) from failure

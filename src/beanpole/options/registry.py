@@ -74,8 +74,10 @@ class Registry:
     def of_own_name(self, namespace: str) -> Iterator[Option]:
         """The options of a namespace that holds a name of the user's (`…:process:web`); none for any other one."""
         known = self.template(namespace)
+        if known is None or known == namespace:
+            return
         for (registered, _), option in self._options.items():
-            if registered == known != namespace:
+            if registered == known:
                 yield msgspec.structs.replace(option, namespace=namespace)
 
     def ordinary(self) -> Iterator[Option]:

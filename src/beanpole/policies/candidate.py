@@ -14,6 +14,7 @@ from beanpole.options.precedence import resolve
 from beanpole.options.problem import Problem
 from beanpole.options.validate import validate
 from beanpole.platforms import python
+from beanpole.platforms.hooks import STAGES, never_run
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 PYTHON = "aws:elasticbeanstalk:container:python"
 
-NOT_BUILT = ("hooks", "confighooks", "nginx", "httpd")
-"""Folders below .platform that Elastic Beanstalk acts on."""
+NOT_BUILT = ("nginx", "httpd")
+"""Folders below .platform that Elastic Beanstalk acts on, and Beanpole does not."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,14 @@ def candidate(
 def _left_out(bundle: Bundle) -> list[Problem]:
     """A hook that never runs is worse than one that is refused: whoever counts on it is told."""
     folders = [f".platform/{name}" for name in NOT_BUILT if bundle.below(f".platform/{name}")]
+    stages = ", ".join(STAGES)
     return [
-        Problem("warning", f"{folder}: Beanpole does not act on these files yet; they are left out.", file=folder)
-        for folder in folders
+        *(
+            Problem("warning", f"{folder}: Beanpole does not act on these files yet; they are left out.", file=folder)
+            for folder in folders
+        ),
+        *(
+            Problem("warning", f"{path} is in none of the folders {stages}: it never runs as a hook.", file=path)
+            for path in never_run(bundle.files)
+        ),
     ]

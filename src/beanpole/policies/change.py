@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from beanpole.platforms.hooks import Hooks
+
 
 class Member(msgspec.Struct, frozen=True):
     """An instance as it was observed when the plan was made."""
@@ -25,6 +27,8 @@ class Target(msgspec.Struct, frozen=True):
     """It has to be prepared: false when it comes back to instances that have it."""
     stop_first: str | None = None
     """Why the old release must stop before this one starts; None when both can run at once."""
+    hooks: Hooks = ""
+    """Which of its hooks run where it is prepared."""
 
 
 class Rules(msgspec.Struct, frozen=True):

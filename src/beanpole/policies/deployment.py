@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from beanpole.platforms.hooks import HOOKS
 from beanpole.policies.plan import (
     Activate,
     AnyStep,
@@ -37,7 +38,8 @@ def arrive(slots: Slots, target: Target) -> list[AnyStep]:
         Fetch(key="fetch", slots=slots, words=f"Bring bundle and dependencies to {count(slots)}"),
     ]
     if target.once:
-        steps.append(Once(key="once", slots=slots[:1], words=f"Run the leader-only commands on {slots[0]}"))
+        words = f"Run the leader-only commands on {slots[0]}"
+        steps.append(Once(key="once", slots=slots[:1], hooks=target.hooks, words=words))
     return steps
 
 
@@ -57,10 +59,14 @@ def replace(batches: Sequence[Slots], target: Target, behind: Slots = ()) -> lis
 
 def batch(number: int, of: int, slots: Slots, target: Target) -> list[AnyStep]:
     name = f"batch {number} of {of}: {count(slots)}"
-    return [
-        *prove(number, of, slots, target),
-        Finish(key=f"finish-{number}", slots=slots, batch=number, words=f"Make it the release of record ({name})"),
-    ]
+    return [*prove(number, of, slots, target), finish(f"finish-{number}", number, slots, target, name)]
+
+
+def finish(key: str, number: int, slots: Slots, target: Target, name: str) -> AnyStep:
+    """The end of a batch; `name` says of which."""
+    hooks = target.hooks if target.prepare else ""
+    words = f"{'Run the postdeploy hooks and make' if hooks else 'Make'} it the release of record ({name})"
+    return Finish(key=key, slots=slots, batch=number, hooks=hooks, words=words)
 
 
 def prove(number: int, of: int, slots: Slots, target: Target, *, waits: bool = False) -> list[AnyStep]:
@@ -72,7 +78,8 @@ def prove(number: int, of: int, slots: Slots, target: Target, *, waits: bool = F
         how = "Start the new release, without requests yet"
     steps: list[AnyStep] = []
     if target.prepare:
-        steps.append(Prepare(key=f"prepare-{number}", slots=slots, words=f"Prepare ({name})"))
+        words = f"Prepare, with the bundle's {target.hooks} ({name})" if target.hooks else f"Prepare ({name})"
+        steps.append(Prepare(key=f"prepare-{number}", slots=slots, hooks=target.hooks, words=words))
     return [
         *steps,
         Activate(
@@ -92,8 +99,8 @@ def new_slots(number: int, first: int = 1) -> Slots:
 
 
 def on_new(target: Target) -> Target:
-    """On instances that are new nothing has to stop first."""
-    return msgspec.structs.replace(target, stop_first=None)
+    """On instances that are new nothing has to stop first, and whatever brings the release is a deployment to them."""
+    return msgspec.structs.replace(target, stop_first=None, hooks=HOOKS if target.hooks else "")
 
 
 def launch(slots: Slots, beside: Slots, key: str = "launch") -> AnyStep:

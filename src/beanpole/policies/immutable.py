@@ -14,6 +14,7 @@ import msgspec
 from beanpole.policies.deployment import (
     arrive,
     count,
+    finish,
     launch,
     new_slots,
     on_new,
@@ -23,7 +24,7 @@ from beanpole.policies.deployment import (
     shift,
     slots_of,
 )
-from beanpole.policies.plan import AnyStep, Finish, Plan
+from beanpole.policies.plan import AnyStep, Plan
 
 if TYPE_CHECKING:
     from beanpole.policies.change import Member, Rules, Target
@@ -47,7 +48,7 @@ def plan(members: tuple[Member, ...], target: Target, _rules: Rules, desired: in
         again = msgspec.structs.replace(target, once=False)
         steps += [launch(rest, old), *prefixed("rest", arrive(rest, again)), *prove(2, of, rest, again, waits=True)]
     steps += [
-        Finish(key="finish", slots=new, batch=of, words=f"Make it the release of record ({count(new)})"),
+        finish("finish", of, new, target, count(new)),
         shift(new, 100),
         *retire(old),
     ]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 INSTANCE_MEMORY = 48 * 2**20
 """Bytes that an agent and the smallest application take. A guess on the safe side of a fleet that ends the machine."""
 
+AGENT_MEMORY = 16 * 2**20
+"""Bytes that an agent takes beside the application, as measured."""
+
 BESIDE = 2
 """Instances of one environment that a server may have while one of them replaces the other."""
 
@@ -81,6 +84,12 @@ def room(hosts: Iterable[Host], environment: str, labels: tuple[str, ...]) -> in
         and host.environments.count(environment) < BESIDE
         for host in hosts
     )
+
+
+def memory_of(resident: int) -> int:
+    """Bytes that one more instance takes on this machine. `resident`: what the application's processes take on one that
+    serves; 0 where nobody knows."""
+    return max(INSTANCE_MEMORY, AGENT_MEMORY + resident)
 
 
 def labels_of(text: str) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from beanpole.platforms.hooks import Hooks
+
 SCHEMA = 1
 """Raised when a step's meaning changes. A stored plan of an unknown schema is not carried on but returned from."""
 
@@ -40,11 +42,21 @@ class Fetch(Step, frozen=True, kw_only=True, tag=True):
 
 
 class Once(Step, frozen=True, kw_only=True, tag=True):
-    """Leader-only commands, on the one slot. Never repeated by a retry, never part of a return."""
+    """Leader-only commands, on the one slot. Never repeated by a retry, never part of a return.
+
+    The prebuild hooks of that slot come before them.
+    """
+
+    hooks: Hooks = ""
 
 
 class Prepare(Step, frozen=True, kw_only=True, tag=True):
-    """What runs before the switch on each instance: container commands. Nothing where a rollback finds it done."""
+    """What runs before the switch on each instance: prebuild hooks, container commands, predeploy hooks.
+
+    Nothing where a rollback finds it done.
+    """
+
+    hooks: Hooks = ""
 
 
 class Activate(Step, frozen=True, kw_only=True, tag=True):
@@ -80,9 +92,13 @@ class Smoke(Step, frozen=True, kw_only=True, tag=True):
 
 
 class Finish(Step, frozen=True, kw_only=True, tag=True):
-    """Other processes than `web` go over to the release, and it becomes what the instance starts at boot."""
+    """Other processes than `web` go over to the release, postdeploy hooks run, and it becomes what a boot starts.
+
+    No hook where Prepare had nothing to do.
+    """
 
     batch: int
+    hooks: Hooks = ""
 
 
 class Drain(Step, frozen=True, kw_only=True, tag=True):

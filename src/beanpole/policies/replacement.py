@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from beanpole.policies.deployment import Slots, arrive, batch, count
+from beanpole.policies.deployment import Slots, arrive, batch, count, on_new
 from beanpole.policies.plan import AnyStep, Gate, Launch, Leave, Pause, Plan, Retire, Terminate
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def batch_size(number: int, rules: UpdateRules, room: int) -> tuple[int, bool]:
 
 
 def _target(target: Target, number: int) -> Target:
-    """Nothing runs on new instances that would have to stop first; the leader is among the first ones."""
-    return msgspec.structs.replace(target, once=target.once and number == 1, prepare=True, stop_first=None)
+    """The leader is among the first ones."""
+    return msgspec.structs.replace(on_new(target), once=target.once and number == 1, prepare=True)
 
 
 def _come(

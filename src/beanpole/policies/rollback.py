@@ -1,7 +1,8 @@
 """The way back, decided from what is observed and not from what was planned.
 
 Every instance that does not serve the old release goes to it, at once and start-first: the old release is on the
-instance, mostly still running. What this operation launched goes away, unless it has taken the place of an instance
+instance, mostly still running. Where it is stop-first, no more instances are out at a time than on the way forward, and
+half of those that serve at most. What this operation launched goes away, unless it has taken the place of an instance
 that is gone: then the old release comes to it. No leader-only command runs. What cannot be reached is out of rotation
 until it can.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from beanpole.policies.change import Member, Target
-from beanpole.policies.deployment import arrive, batch, drain, exclude, slots_of
+from beanpole.policies.deployment import arrive, batch, drain, exclude, prefixed, slots_of
 from beanpole.policies.plan import AnyStep, Leave, Plan, Register, Shift, Terminate
 
 
@@ -24,30 +25,40 @@ def plan(
     checks: bool = False,
     number: int = 0,
     shared: bool = False,
+    at_once: int = 0,
 ) -> Plan:
     """`launched`: instances that the operation itself made. `target`: what to go back to, None for nothing.
 
     `touched`: instances on which a release was started, so that something besides the target may run there. `checks`:
     the balancer was told to check otherwise. `shared`: requests were shared anew, which is taken back before all else.
     `number`: how many instances there are to be; of those launched, the ones that serve make up for what is missing.
+    `at_once`: so many instances were out of rotation at a time on the way forward; 0: that is not known.
     """
     staying = tuple(member for member in members if member.id not in launched)
     heirs = _heirs(members, launched, number) if target is not None else ()
     launched = tuple(each for each in launched if each not in slots_of(heirs))
     wrong = tuple(member for member in staying if target and member.digest != target.digest)
     astray = tuple(member for member in wrong if member.reachable)
+    serving = {member.id for member in members if member.digest is not None}
     steps: list[AnyStep] = []
     if target is not None and shared:
         steps += take_back(launched)
     if target is not None:
-        groups = _groups(astray, target)
+        strange = tuple(member for member in heirs if member.digest != target.digest)
+        groups, more = _groups(astray, target, at_once), _groups(strange, target, at_once)
+        of = len(groups) + len(more)
         for at, slots in enumerate(groups, 1):
-            steps += batch(at, len(groups), slots, target)
-        strange = slots_of([member for member in heirs if member.digest != target.digest])
+            steps += batch(at, of, slots, target)
         if strange:
+            # What does not serve makes way first, for the sake of its memory.
+            idle = tuple(each for each in launched if each not in serving)
+            steps += prefixed("idle", remove(idle))
+            launched = tuple(each for each in launched if each in serving)
             whole = msgspec.structs.replace(target, once=False, prepare=True)
-            steps += [*arrive(strange, whole), *batch(len(groups) + 1, len(groups) + 1, strange, whole)]
-            touched |= set(strange)
+            steps += arrive(slots_of(strange), whole)
+            for at, slots in enumerate(more, len(groups) + 1):
+                steps += batch(at, of, slots, whole)
+            touched |= set(slots_of(strange))
     asked = (*(member for member in staying if checks and member.reachable), *heirs)
     if target is not None and asked:
         ids = slots_of(asked)
@@ -98,11 +109,12 @@ def remove(launched: tuple[str, ...]) -> list[AnyStep]:
     ]
 
 
-def _groups(astray: tuple[Member, ...], target: Target) -> list[tuple[str, ...]]:
-    """All at once. Stop-first: those that serve nothing first, then the others in halves."""
+def _groups(astray: tuple[Member, ...], target: Target, at_once: int) -> list[tuple[str, ...]]:
+    """All at once. Stop-first: those that serve nothing first, then the others, `at_once` or a half at a time."""
     if target.stop_first is None:
-        return [tuple(member.id for member in astray)] if astray else []
-    idle = tuple(member.id for member in astray if member.digest is None)
-    serving = tuple(member.id for member in astray if member.digest is not None)
+        return [slots_of(astray)] if astray else []
+    idle = slots_of([member for member in astray if member.digest is None])
+    serving = slots_of([member for member in astray if member.digest is not None])
     half = (len(serving) + 1) // 2
-    return [group for group in (idle, serving[:half], serving[half:]) if group]
+    size = max(min(at_once or half, half), 1)
+    return [group for group in (idle, *(serving[at : at + size] for at in range(0, len(serving), size))) if group]

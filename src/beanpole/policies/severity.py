@@ -39,6 +39,8 @@ _TOUCHES_NOTHING = {
 _REPLACES = {("aws:ec2:vpc", "VPCId")}
 """Options of which the registry does not know it."""
 
+_LABELS = ("beanpole:fleet", "Labels")
+
 
 class Severity(msgspec.Struct, frozen=True):
     """`causes`: names of the options whose change needs it. Names only: values may be secrets."""
@@ -59,14 +61,17 @@ class Severity(msgspec.Struct, frozen=True):
 NOTHING = Severity("nothing")
 
 
-def severity(registry: Registry, before: Settings | None, after: Settings, *, deploys: bool) -> Severity:
+def severity(
+    registry: Registry, before: Settings | None, after: Settings, *, deploys: bool, moves: bool = False
+) -> Severity:
     """`before`: the settings in force until now, None where nothing was ever deployed.
 
     `deploys`: what the processes can notice differs, of the version or of the settings. A replacement brings both, so
-    that nothing is deployed besides.
+    that nothing is deployed besides. `moves`: instances live on servers that do not have the labels asked for.
     """
     changed = diff(registry, before, after).options if before is not None else ()
-    replacing = tuple(change.name for change in changed if _replaces(registry, change))
+    moving = [change for change in changed if moves and (change.namespace, change.name) == _LABELS]
+    replacing = tuple(change.name for change in changed if change in moving or _replaces(registry, change))
     if replacing:
         return Severity("replacement", replacing)
     if deploys:

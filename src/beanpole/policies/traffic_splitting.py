@@ -8,8 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from beanpole.policies.deployment import arrive, count, launch, new_slots, on_new, prove, retire, shift, slots_of
-from beanpole.policies.plan import AnyStep, Finish, Plan, Watch
+from beanpole.policies.deployment import (
+    arrive,
+    count,
+    finish,
+    launch,
+    new_slots,
+    on_new,
+    prove,
+    retire,
+    shift,
+    slots_of,
+)
+from beanpole.policies.plan import AnyStep, Plan, Watch
 
 if TYPE_CHECKING:
     from beanpole.policies.change import Member, Rules, Target
@@ -27,7 +38,7 @@ def plan(members: tuple[Member, ...], target: Target, rules: Rules, desired: int
         *prove(1, 1, new, target, waits=True),
         shift(new, rules.percent, "shift-part"),
         Watch(key="watch", slots=new[:1], to=new, seconds=rules.evaluation, words=watched),
-        Finish(key="finish", slots=new, batch=1, words=f"Make it the release of record ({count(new)})"),
+        finish("finish", 1, new, target, count(new)),
         shift(new, 100),
         *retire(old),
     ]

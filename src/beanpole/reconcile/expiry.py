@@ -14,7 +14,7 @@ from beanpole.store import environments
 if TYPE_CHECKING:
     from beanpole.control.context import Control
 
-PERIOD = 2.0
+PERIOD = 5.0
 """Seconds between looks; the times are said in minutes."""
 
 log = structlog.get_logger("expiry")

@@ -47,10 +47,10 @@ log = structlog.get_logger("keeping")
 
 
 class Keeping:
-    def __init__(self, database: Database, fleet: Fleet, edge: Balancers) -> None:
+    def __init__(self, database: Database, fleet: Fleet, balancers: Balancers) -> None:
         self._database = database
         self._fleet = fleet
-        self._edge = edge
+        self._balancers = balancers
         self._started: dict[str, float] = {}
         self._silent: dict[str, int] = {}
         self._looking: dict[str, asyncio.Task[object]] = {}
@@ -80,7 +80,7 @@ class Keeping:
         self._started = {each.id: self._started[each.id] for each in kept if each.id in self._started}
         self._silent = {each.id: self._silent[each.id] for each in kept if each.id in self._silent}
         work: dict[str, Callable[[], Coroutine[None, None, object]]] = {
-            "balancer": lambda: self._noted("balancer", self._edge.keep_alive()),
+            "balancer": lambda: self._noted("balancer", self._balancers.keep_alive()),
             **{each.id: partial(self._heard, each) for each in kept},
         }
         begun: list[asyncio.Task[object]] = []
@@ -134,7 +134,7 @@ class Keeping:
         proven = {name: _running(processes, name) for name in ("web", FILES)}
         moved, complete = await asyncio.to_thread(self._follow, instance.id, proven["web"], proven[FILES], asked_at)
         if moved:
-            await self._edge.apply()
+            await self._balancers.apply()
         if complete:
             self._started[instance.id] = started
 

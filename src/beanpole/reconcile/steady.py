@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -21,6 +22,9 @@ async def steadily(name: str, loop: Callable[[], Coroutine[None, None, None]]) -
     while True:
         try:
             await loop()
+        except OperationalError as problem:
+            # Of the moment, and no fault of ours: it is started again until the database answers.
+            log.warning("a loop waits for the database", loop=name, problem=str(problem.orig))
         except Exception as fault:
             log.exception("a loop failed for a fault of ours and is started again", loop=name, exc_info=fault)
         await asyncio.sleep(AGAIN)

@@ -1,7 +1,7 @@
 """Keeps servers as they are left by `hosts add`: the present programs on them, and nothing that nobody needs any more.
 
 An agent that has a job keeps its program until the next look. A server that cannot be reached is looked at again soon:
-what was to end there meanwhile ends when it is back.
+what was to end there meanwhile ends when it is back, and no proxy leads there any more.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from beanpole.store import hosts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from beanpole.fleet.balancers import Balancers
     from beanpole.fleet.servers.place import ServerPlace
     from beanpole.fleet.servers.servers import Servers
     from beanpole.fleet.servers.setup import Setup
@@ -51,12 +52,14 @@ class Upkeep:
         servers: Servers,
         setup: Setup,
         place: ServerPlace,
+        balancers: Balancers,
         needed: Callable[[], tuple[set[str], set[str]]],
     ) -> None:
         self._database = database
         self._servers = servers
         self._setup = setup
         self._place = place
+        self._balancers = balancers
         self._needed = needed
         self._together = asyncio.Semaphore(TOGETHER)
         self._silent: set[str] = set()
@@ -89,6 +92,8 @@ class Upkeep:
                     done = await self._setup.install(server)
                 if done.changed:
                     log.info("a server has the present programs", host=host.name, waiting=done.waiting)
+                if done.proxied:
+                    await self._balancers.attend(host.id)
                 await self._place.clear_leftovers(host.id)
                 if prune:
                     removed = await self._place.prune(host.id, *await asyncio.to_thread(self._needed))

@@ -6,7 +6,8 @@ While it is watched, a release is bad when one of these is true:
 2. One instance has been unhealthy without a break for longer than StartTimeout and the time that the health check
    itself needs. That is how long a process that is started again may take to come back, whatever ended it.
 3. At least half of the instances have been unhealthy for SETTLED seconds although nothing is being started there: the
-   processes are those that passed, or have been up for longer than StartTimeout.
+   processes are those that passed, or have been up for longer than StartTimeout. An instance to which an operation that
+   failed could not bring it back counts as one of these: the release did not start there, or not pass its checks.
 
 An instance whose agent is silent, or says that the release is not there, tells of its machine and not of the release:
 it is no reason to return. Neither is what nobody looked at: after a gap between looks, time is counted anew.
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 DEATHS = 3
 """Two may be somebody's `kill` and a full memory; three within the watched minutes are a habit."""
@@ -77,9 +78,11 @@ class Verdict(msgspec.Struct, frozen=True):
 
     dying: tuple[str, ...]
     ill: tuple[str, ...]
+    refusing: tuple[str, ...] = ()
 
     def words(self) -> str:
         reasons = [f"the health check fails on {', '.join(self.ill)}"] if self.ill else []
+        reasons += [f"it could not be brought back on {', '.join(self.refusing)}"] if self.refusing else []
         reasons += [f"its web process died {DEATHS} times or more on {', '.join(self.dying)}"] if self.dying else []
         return "; ".join(reasons)
 
@@ -109,16 +112,18 @@ def follow(
     return Record(now, ill_since, gone_since, before.deaths + died, told, now)
 
 
-def judge(records: Mapping[str, Record], terms: Terms, now: float) -> Verdict | None:
-    """`records`: of the instances that serve the release and are in rotation. None: nothing speaks against it."""
+def judge(records: Mapping[str, Record], terms: Terms, now: float, refusing: Collection[str] = ()) -> Verdict | None:
+    """`records`: of the instances that serve the release and are in rotation; `refusing`: those to which it could not
+    be brought back. None: nothing speaks against it.
+    """
     dying = tuple(sorted(name for name, record in records.items() if record.deaths >= DEATHS))
     ill = {name: _ill_for(record, now) for name, record in records.items()}
     overdue = {name for name, seconds in ill.items() if seconds > terms.start + terms.check}
     settled = {name for name, seconds in ill.items() if seconds >= SETTLED and not _starts(records[name], terms, now)}
-    if len(settled) * 2 < len(records):
-        settled = set()
-    sick = tuple(sorted((overdue | settled) - set(dying)))
-    return Verdict(dying, sick) if dying or sick else None
+    if len({*settled, *refusing}) * 2 < len({*records, *refusing}):
+        settled, refusing = set(), ()
+    sick = tuple(sorted((overdue | settled) - {*dying, *refusing}))
+    return Verdict(dying, sick, tuple(sorted(refusing))) if dying or sick or refusing else None
 
 
 def lost(record: Record) -> bool:

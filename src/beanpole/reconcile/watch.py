@@ -23,6 +23,7 @@ from beanpole.fleet.detached import AgentWillNotStart
 from beanpole.operations.brought import brought
 from beanpole.operations.health_check import health_check
 from beanpole.reconcile.alignment import Alignment, is_idle
+from beanpole.reconcile.past import RETURNS, Past, past
 from beanpole.reconcile.testimony import hear
 from beanpole.reconcile.verdict import Record, Terms, Told, Verdict, follow, judge, lost
 from beanpole.store import environments, events, instances, operations
@@ -64,6 +65,8 @@ class _Ledger:
     records: dict[str, Record] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
     return_after: float = 0.0
+    told: bool = False
+    """The user knows that it is bad and stays."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,22 @@ class _Scene:
 
     environment: Environment
     release: Brought
-    passed_at: float
+    past: Past
     watched: bool
     settled: frozenset[str]
+    refusing: frozenset[str]
+    """Instances to which the release could not be brought back, and that do not serve it."""
     endpoints: dict[str, Endpoint]
     healthy: dict[str, bool | None]
     ledger: _Ledger
+
+    def serving(self) -> dict[str, Record]:
+        """Of the instances whose testimony counts: they serve the release, and have it."""
+        return {
+            name: record
+            for name, record in self.ledger.records.items()
+            if self.endpoints[name].digest == self.release.digest and not lost(record)
+        }
 
     def wanted(self, now: float) -> dict[str, str]:
         """The digests to ask agents about, by instance."""
@@ -101,7 +114,7 @@ class Watch:
         while True:
             await asyncio.sleep(PERIOD)
             try:
-                view = await self._control.edge.view()
+                view = await self._control.balancers.view()
             except (AgentError, AgentWillNotStart):
                 continue  # without the balancer nothing can be said of anybody's health
             await self.look(view)
@@ -112,7 +125,7 @@ class Watch:
         told = await self._hear(scenes)
         if await asyncio.to_thread(self._conclude, scenes, told):
             try:
-                await self._control.edge.apply()
+                await self._control.balancers.apply()
             except (AgentError, AgentWillNotStart) as problem:
                 # What it still knows gets no requests, since it is unhealthy; the next change brings it up to date.
                 log.warning("the balancer was not told", problem=str(problem))
@@ -139,9 +152,8 @@ class Watch:
         release = brought(db, self._control.registry, environment.id, environment.release)
         if release is None:
             return None
-        found = environments.find_release(db, environment.id, release.number)
-        passed_at = (found.passed_at or 0) / 1000 if found is not None else 0.0
-        minutes = release.settings.integer("beanpole:deployment", "WatchMinutes")
+        before = past(db, environment.id, release.number)
+        watched = before.served(self._now()) < release.settings.integer("beanpole:deployment", "WatchMinutes") * 60
         endpoints = {
             each.instance_id: each for each in instances.endpoints(db, environment.id) if each.state == "serving"
         }
@@ -151,9 +163,10 @@ class Watch:
         return _Scene(
             environment,
             release,
-            passed_at,
-            self._now() - passed_at < minutes * 60,
-            frozenset({release.digest, *self._left_by_failure(db, environment)}),
+            before,
+            watched,
+            frozenset({release.digest, *before.left_by_failure(db, self._control.registry)}),
+            before.refusing(db) - _with(endpoints, release.digest) if watched else frozenset(),
             endpoints,
             {name: view.get(f"{each.address}:{each.port}", {}).get("healthy") for name, each in endpoints.items()},
             ledger,
@@ -176,7 +189,7 @@ class Watch:
             ledger = scene.ledger
             ledger.records = {
                 name: follow(
-                    ledger.records.get(name), now, scene.healthy[name], told.get(name), passed_at=scene.passed_at
+                    ledger.records.get(name), now, scene.healthy[name], told.get(name), passed_at=scene.past.passed_at
                 )
                 for name in scene.endpoints
             }
@@ -184,7 +197,7 @@ class Watch:
             if gone:
                 changed = self._strike(scene, gone) or changed
             try:
-                if not self._returns(scene, now):
+                if not self._returns(scene, now) and not self._may_return(scene, now):
                     self._alignment.bring(_by(), scene.environment, scene.release, scene.settled)
             except AwsError as refusal:
                 # A user was quicker; the next look starts from what is then.
@@ -217,54 +230,61 @@ class Watch:
         terms = Terms(
             start=release.settings.seconds("beanpole:deployment", "StartTimeout"),
             check=check.unhealthy * check.interval + check.timeout,
-            passed_at=scene.passed_at,
+            passed_at=scene.past.passed_at,
         )
-        mine = {
-            name: record
-            for name, record in ledger.records.items()
-            if scene.endpoints[name].digest == release.digest and not lost(record)
-        }
-        verdict = judge(mine, terms, now)
+        verdict = judge(scene.serving(), terms, now, scene.refusing)
         if verdict is None or now < ledger.return_after:
             return False
         ledger.return_after = now + RETURN_AGAIN
-        return self._return(scene.environment, release, verdict)
-
-    def _return(self, environment: Environment, release: Brought, verdict: Verdict) -> bool:
-        """Not from a release that somebody returned to: going back and forth between two bad ones helps nobody.
-
-        Nor from one that was only started anew: the release before is none that this one replaced.
-        """
-        with self._control.database.read() as db:
-            recent = operations.listed(db, environment_id=environment.id)
-        if any(each.kind in ("rollback", "restart") and each.release == release.number for each in recent):
+        if not self._return(scene, verdict):
             return False
+        ledger.return_after = 0.0
+        return True
+
+    def _may_return(self, scene: _Scene, now: float) -> bool:
+        """Whether the release is on trial: to bring it along again meanwhile would keep it from being judged."""
+        if not scene.watched or scene.past.chosen or now < scene.ledger.return_after:
+            return False
+        if not scene.release.settings.boolean("beanpole:deployment", "AutoRollback"):
+            return False
+        return any(record.ill_since is not None for record in scene.serving().values())
+
+    def _return(self, scene: _Scene, verdict: Verdict) -> bool:
+        """To the last release that passed, differs, and was not tried in vain; False when there is none."""
+        environment, release = scene.environment, scene.release
         words = (
             f"Release {release.number} (version {release.version_label}) passed its checks and turned bad afterwards: "
             f"{verdict.words()}. Look at the logs of these instances."
         )
-        try:
-            decision = rollback.decide(self._control, name=None, id_=environment.id, number=None)
-        except AwsError as nothing:
-            log.info("no release to return to", environment=environment.name, reason=nothing.message)
-            return False
+        if scene.past.chosen:
+            return self._stays(scene, f"{words} It stays, since a person went back to it or started it anew.")
+        if len(scene.past.returns) >= RETURNS:
+            return self._stays(scene, f"{words} It stays: {RETURNS} returns in a row did not help.")
+        with self._control.database.read() as db:
+            goal = rollback.earlier(db, self._control, environment, release, scene.past.bad(db))
+        if goal is None:
+            return self._stays(scene, f"{words} It stays: there is no earlier release that passed and is another one.")
+        decision = rollback.decide(self._control, name=None, id_=environment.id, number=goal)
         because: tuple[Said, ...] = ((words, "ERROR"),)
         rollback.rollback(self._control, _by(), decision, origin="system", words=because, discredit=release.number)
         return True
 
-    def _left_by_failure(self, db: sa.Connection, environment: Environment) -> set[str]:
-        """The digest of a release that failed and is to stay where it had arrived, as AutoRollback was off; if any."""
-        users = (each for each in operations.listed(db, environment_id=environment.id) if each.origin == "user")
-        newest = next(users, None)
-        if newest is None or newest.outcome != "failed":
-            return set()
-        failed = brought(db, self._control.registry, environment.id, newest.release)
-        if failed is None or failed.settings.boolean("beanpole:deployment", "AutoRollback"):
-            return set()
-        return {failed.digest}
+    def _stays(self, scene: _Scene, words: str) -> bool:
+        """Said once of each release."""
+        environment, database = scene.environment, self._control.database
+        if not scene.ledger.told:
+            subject = events.Subject(environment.application, environment.id, environment.name)
+            with database.write() as db:
+                events.say(db, database.now_ms(), subject, words, "ERROR")
+        scene.ledger.told = True
+        return False
 
     def _now(self) -> float:
         return self._control.database.now_ms() / 1000
+
+
+def _with(endpoints: dict[str, Endpoint], digest: str) -> set[str]:
+    return {name for name, each in endpoints.items() if each.digest == digest}
 
 
 def _by() -> By:

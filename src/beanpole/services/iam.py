@@ -23,6 +23,7 @@ from beanpole.aws.call import Handler, Service
 from beanpole.aws.errors import AwsError
 from beanpole.aws.models import load_model
 from beanpole.store.database import Database
+from beanpole.store.rows import begins
 from beanpole.store.schema import iam_instance_profile, iam_role, iam_role_policy
 
 MOST_POLICIES = 10
@@ -253,7 +254,7 @@ def _page(db: sa.Connection, table: sa.Table, params: Params) -> tuple[list[sa.R
     limit = params.get("MaxItems", PAGE)
     query = sa.select(table).where(
         table.c.name > _from_marker(params.get("Marker")),
-        table.c.path.startswith(params.get("PathPrefix", "/"), autoescape=True),
+        begins(table.c.path, params.get("PathPrefix", "/")),
     )
     rows = list(db.execute(query.order_by(table.c.name).limit(limit + 1)))
     more = len(rows) > limit

@@ -21,17 +21,17 @@ def unsettled(world: World) -> list[str]:
     ask = world.store.ask
     ((status, number, desired),) = ask("SELECT status, release, desired FROM environment WHERE id = ?", "e-1")
     found = [f"operation {each} is open" for (each,) in ask("SELECT id FROM operation WHERE phase <> 'done'")]
-    there = ask("SELECT id, state FROM instance")
+    there = ask("SELECT id, state FROM instance WHERE environment_id = 'e-1'")
     if status == "Terminated":
         return found + [f"{name} is there though the environment is terminated" for name, _ in there]
     if status != "Ready":
         return [*found, f"the environment is {status}"]
     if len(there) != desired:
         found.append(f"there are {len(there)} instances instead of {desired}")
-    ((digest,),) = ask("SELECT digest FROM release WHERE number = ?", number)
+    ((digest,),) = ask("SELECT digest FROM release WHERE environment_id = 'e-1' AND number = ?", number)
     serving = {seat.endpoint.instance_id: seat.endpoint.digest for seat, _ in world.edge.serving()}
     rotation: dict[str, str] = {}
-    for seat in world.edge.seats.values():
+    for seat in world.edge.mine():
         if not seat.serving:
             continue
         name = seat.endpoint.instance_id
@@ -104,5 +104,5 @@ def _activates(text: str) -> bool:
 
 
 def _flaw(world: World, release: int | None) -> str:
-    rows = world.store.ask("SELECT version_label FROM release WHERE number = ?", release)
+    rows = world.store.ask("SELECT version_label FROM release WHERE environment_id = 'e-1' AND number = ?", release)
     return world.scenario.versions[int(rows[0][0][1:]) - 1].flaw if rows else ""

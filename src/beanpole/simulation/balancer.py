@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from beanpole.balancer.pool import Health
-from beanpole.fleet.balancers import LOOK, SETTLED
 from beanpole.fleet.edges import Listen
-from beanpole.fleet.proxy import BalancerUnreachable
+from beanpole.fleet.proxy import LOOK, SETTLED, BalancerUnreachable
 from beanpole.simulation.store import refuse_dead
+from beanpole.simulation.traffic import Traffic
 from beanpole.store import instances
 from beanpole.store.facts import count_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import sqlalchemy as sa
+
     from beanpole.simulation.loop import Process
     from beanpole.simulation.machine import Web
+    from beanpole.simulation.store import Store
     from beanpole.simulation.world import World
     from beanpole.store.database import Database
     from beanpole.store.instances import Endpoint
@@ -52,23 +55,41 @@ def _health(text: str) -> Health:
     return msgspec.json.decode(text, type=Health)
 
 
+class Snapshot(NamedTuple):
+    """What balancers are told. `names`: which environment each leads to; `homes`: of which one an instance is."""
+
+    version: int
+    endpoints: list[Endpoint]
+    names: dict[str, str]
+    homes: dict[str, str]
+
+    @classmethod
+    def read(cls, db: sa.Connection, store: Store, version: int) -> Snapshot:
+        names = dict(store.ask("SELECT cname_prefix, id FROM environment WHERE terminated_at IS NULL"))
+        homes = dict(store.ask("SELECT id, environment_id FROM instance"))
+        return cls(version, instances.endpoints(db), names, homes)
+
+
 class Edge:
     """The one balancer of a world. `silent`: it cannot be told anything, nor asked."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.world = world
         self._version = 0
         self.seats: dict[Key, Seat] = {}
         self.left: dict[Key, float] = {}
         """When an endpoint last got a new request."""
         self.silent = 0
+        self.traffic = Traffic(world, world.scenario.rate)
+        self.names: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
 
-    def tell(self, version: int, endpoints: list[Endpoint]) -> None:
+    def tell(self, snapshot: Snapshot) -> None:
         """An older snapshot than the last one changes nothing."""
-        if version <= self._version:
+        if snapshot.version <= self._version:
             return
-        self._version = version
-        now, before = self._world.loop.time(), self.seats
+        self._version, endpoints, self.names, self.homes = snapshot
+        now, before = self.world.loop.time(), self.seats
         self.seats = {}
         for endpoint in endpoints:
             key = (endpoint.instance_id, endpoint.digest)
@@ -82,7 +103,12 @@ class Edge:
         for key, seat in before.items():
             if seat.serving and not (key in self.seats and self.seats[key].serving):
                 self.left[key] = now
-        self._world.moved()
+        self.world.moved()
+
+    def mine(self) -> list[Seat]:
+        """Those of the environment that everything is about."""
+        home = self.world.environment
+        return [seat for seat in self.seats.values() if self.homes[seat.endpoint.instance_id] == home]
 
     def begin(self) -> None:
         """What it knows it has known for a long time."""
@@ -92,17 +118,17 @@ class Edge:
 
     def web(self, seat: Seat) -> Web | None:
         """What answers at the endpoint."""
-        machine = self._world.machines.get(seat.endpoint.instance_id)
+        machine = self.world.machines.get(seat.endpoint.instance_id)
         if machine is None or not machine.on:
             return None
         return next((web for web in machine.webs.values() if web.port == seat.endpoint.port), None)
 
     def healthy(self, seat: Seat) -> bool:
         """By its checks so far: a moment after it was told, then as often as the settings say in a row."""
-        now, web = self._world.loop.time(), self.web(seat)
+        now, web = self.world.loop.time(), self.web(seat)
         if web is not None and web.works:
             return now >= max(seat.told_at, web.since) + FIRST_CHECK
-        since = web.since if web is not None else self._world.off_since.get(seat.endpoint.instance_id, seat.told_at)
+        since = web.since if web is not None else self.world.off_since.get(seat.endpoint.instance_id, seat.told_at)
         if since <= seat.told_at:
             return False
         return now < since + seat.patience
@@ -119,7 +145,7 @@ class Edge:
         if seat is not None and seat.serving:
             return None
         left = self.left.get(key)
-        return left + self._world.scenario.request if left is not None else 0.0
+        return left + self.world.scenario.request if left is not None else 0.0
 
 
 class SimulatedBalancers:
@@ -142,6 +168,7 @@ class SimulatedBalancers:
         await asyncio.sleep(0.001 + 0.004 * self._process.random.random())
         refuse_dead(self._process)
         if self._edge.silent:
+            self._edge.world.feels("edge")
             raise BalancerUnreachable("the edge balancer does not answer (simulated)")
 
     async def apply(self, _instance: str | None = None) -> None:
@@ -152,14 +179,17 @@ class SimulatedBalancers:
             if self._told >= mine:
                 return
             asked = self._asked
-            version, told = await asyncio.to_thread(self._read)
+            snapshot = await asyncio.to_thread(self._read)
             await self._way()
-            self._edge.tell(version, told)
+            self._edge.tell(snapshot)
             self._told = asked
 
-    def _read(self) -> tuple[int, list[Endpoint]]:
+    def _read(self) -> Snapshot:
         with self._database.write() as db:
-            return count_up(db, "snapshot"), instances.endpoints(db)
+            return Snapshot.read(db, self._edge.world.store, count_up(db, "snapshot"))
+
+    async def apply_everywhere(self) -> None:
+        await self.apply()
 
     async def keep_alive(self) -> None:
         await self._way()
@@ -192,15 +222,16 @@ class SimulatedBalancers:
 
     async def view(self) -> dict[str, Any]:
         await self._way()
-        pool = {
-            f"{seat.endpoint.address}:{seat.endpoint.port}": {
-                "healthy": self._edge.healthy(seat),
-                "active": 0,
-                "state": seat.endpoint.state,
-            }
-            for seat in self._edge.seats.values()
-        }
-        return {self._edge._world.environment: pool}
+        pools: dict[str, dict[str, Any]] = {}
+        for seat in self._edge.seats.values():
+            endpoint = seat.endpoint
+            pool = pools.setdefault(self._edge.homes[endpoint.instance_id], {})
+            seen = {"healthy": self._edge.healthy(seat), "active": 0, "state": endpoint.state}
+            pool[f"{endpoint.address}:{endpoint.port}"] = seen
+        return pools
+
+    def leads_to(self, _environment: str) -> bool:
+        return True
 
     async def settle(self, _seconds: float) -> None:
         """There are no other balancers to wait for."""
@@ -210,10 +241,9 @@ class SimulatedBalancers:
         await self._way()
         return []
 
-    async def requests(self, _after: int) -> dict[str, Any]:
-        """None are counted by endpoint, so a release is judged by its health alone."""
+    async def requests(self, after: int) -> dict[str, Any]:
         await self._way()
-        return {"now": int(self._database.clock()), "seconds": {}, "totals": {}}
+        return self._edge.traffic.since(after)
 
     async def totals(self, _environment: str) -> dict[str, int]:
         await self._way()

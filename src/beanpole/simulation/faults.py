@@ -6,10 +6,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from beanpole.simulation.plane import ControlPlane
+from beanpole.simulation.store import Cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from beanpole.simulation.loop import Process
     from beanpole.simulation.machine import Machine
     from beanpole.simulation.scenario import Fault
     from beanpole.simulation.world import World
@@ -57,12 +59,14 @@ class Faults:
 
     def _agent(self, fault: Fault) -> None:
         if machine := self._machine(fault):
+            self._world.feels("agent")
             machine.agent_dies()
             machine.silence()
             self._later(fault, machine.speak)
 
     def _off(self, fault: Fault) -> None:
         if (machine := self._machine(fault)) and machine.on:
+            self._world.feels("off")
             machine.power_off()
             self._world.off_since[machine.name] = self._world.loop.time()
             self._later(fault, lambda: self._on(machine))
@@ -73,12 +77,12 @@ class Faults:
 
     def _app(self, fault: Fault) -> None:
         if machine := self._machine(fault):
-            machine.app_dies()
+            self._world.feels("app", sure=machine.app_dies())
 
     def _flap(self, fault: Fault) -> None:
         if machine := self._machine(fault):
             for at in range(int(fault.lasts / FLAP)):
-                self._world.loop.call_later(at * FLAP, machine.app_dies)
+                self._world.loop.call_later(at * FLAP, lambda: self._world.feels("flap", sure=machine.app_dies()))
 
     def _slow(self, fault: Fault) -> None:
         if machine := self._machine(fault):
@@ -111,6 +115,7 @@ class Faults:
 
         for plane in self._planes:
             plane.database.fails = fails
+            plane.database.failed = lambda: self._world.feels("store")
         self._later(fault, self._store_works)
 
     def _store_works(self) -> None:
@@ -121,19 +126,33 @@ class Faults:
         at = fault.target % len(self._planes)
         plane = self._planes[at]
         if not plane.process.dead:
+            self._world.feels("kill")
             plane.kill()
             self._later(fault, lambda: self._start_again(at))
+
+    def _cut(self, fault: Fault) -> None:
+        def kills(writer: Process) -> None:
+            at = next(at for at, plane in enumerate(self._planes) if plane.process is writer)
+            self._world.feels("cut")
+            self._planes[at].kill()
+            self._later(fault, lambda: self._start_again(at))
+
+        store = self._world.store
+        store.cut = Cut(store.entries() + int(fault.amount), fault.what, kills)
 
     def _start_again(self, at: int) -> None:
         before = self._planes[at]
         self._planes[at] = ControlPlane(self._world, before.name, before.ahead, before.life + 1)
         self._planes[at].database.fails = before.database.fails
+        self._planes[at].database.failed = before.database.failed
         self._planes[at].start()
 
     def _freeze(self, fault: Fault) -> None:
         plane = self._planes[fault.target % len(self._planes)]
+        self._world.feels("freeze", sure=not plane.process.dead)
         plane.freeze()
         self._later(fault, plane.thaw)
 
     def _jump(self, fault: Fault) -> None:
+        self._world.feels("jump")
         self._planes[fault.target % len(self._planes)].ahead += fault.amount

@@ -56,9 +56,7 @@ class SimulatedClient(AgentClient):
 
     async def get_job(self, key: str, wait: float = 0.0, seen: int | None = None) -> JobView:
         await self._way()
-        view = await self._machine.get(key, wait)
-        await self._way()
-        return view
+        return await self._machine.get(key, wait)
 
     async def cancel_job(self, key: str, epoch: int | None = None) -> JobView:
         await self._way()

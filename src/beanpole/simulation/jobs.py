@@ -36,6 +36,16 @@ async def _fetch(machine: Machine, arguments: Arguments) -> dict[str, Any]:
     return {}
 
 
+async def _again(machine: Machine, arguments: Arguments) -> dict[str, Any]:
+    digest = arguments["release"]
+    alike = sorted(each for each in machine.ready if each.partition(".")[0] == digest.partition(".")[0])
+    if not alike:
+        return {"of": None}
+    machine.fetched.add(digest)
+    machine.ready.add(digest)
+    return {"of": next((each for each in (digest, machine.boot) if each in alike), alike[-1])}
+
+
 async def _layer(machine: Machine, _: Arguments) -> dict[str, Any]:
     await machine.takes(MOMENT)
     return {"installed": 0}
@@ -148,8 +158,10 @@ def _refuse_absent(machine: Machine, digest: str, stage: str) -> None:
 KINDS: dict[str, Callable[[Machine, Arguments], Awaitable[dict[str, Any]]]] = {
     "preflight": _preflight,
     "fetch": _fetch,
+    "again": _again,
     "layer": _layer,
     "run": _run,
+    "hooks": _run,
     "prepare": _prepare,
     "start": _start,
     "gate": _gate,

@@ -84,6 +84,7 @@ class Machine:
 
     def refuse_silent(self) -> None:
         if not self.answers:
+            self.world.feels("silent", sure=self.on)
             raise AgentUnreachable(f"the agent at {self.name} cannot be reached: no route (simulated)")
 
     def put(self, key: str, kind: str, arguments: dict[str, Any], epoch: int) -> JobView:
@@ -99,6 +100,7 @@ class Machine:
             job.task = self.world.loop.spawn(self.world.loop.world, work, f"{kind} on {self.name}")
         if self.loses:
             self.loses -= 1
+            self.world.feels("lose")
             raise AgentUnreachable(f"the agent at {self.name} gave no answer within 10 s (simulated)")
         return job.view()
 
@@ -182,11 +184,12 @@ class Machine:
         if self.boot is not None:
             self.begin(self.boot, proven=True)
 
-    def app_dies(self) -> None:
-        """Of all releases; those that were proven are started again."""
-        for web in list(self.webs.values()):
-            if web.up:
-                self._crash(web)
+    def app_dies(self) -> bool:
+        """Of all releases; those that were proven are started again. Whether any ran."""
+        dying = [web for web in self.webs.values() if web.up]
+        for web in dying:
+            self._crash(web)
+        return bool(dying)
 
     # Jobs
 
@@ -194,6 +197,7 @@ class Machine:
         try:
             if kind in self.lies:
                 await asyncio.sleep(MOMENT)
+                self.world.feels("lie")
                 self.world.excuse(self.name, f"says that {kind} is done, which is a lie")
                 result = {"address": self.address, "port": self._port(), "errors": {"count": 0}, "kept": []}
             else:
@@ -223,6 +227,7 @@ class Machine:
 
     async def takes(self, seconds: float) -> None:
         """On a good day; a slow one needs longer."""
+        self.world.feels("slow", sure=self.slow > 1.0)
         await asyncio.sleep(seconds * self.slow * self.random.uniform(0.8, 1.2))
 
     # Processes

@@ -38,12 +38,12 @@ class ControlPlane:
         """Seconds that its clock is ahead of the world's."""
         self.process = Process(name, world.seed * 100 + life)
         self.database = SimulatedDatabase(world.store, lambda: world.loop.clock() + self.ahead, self.process)
-        edge: Any = SimulatedBalancers(world.edge, self.database, self.process)
+        balancers: Any = SimulatedBalancers(world.edge, self.database, self.process)
         fleet = SimulatedFleet(world, self.database, self.process)
         layers: Any = SimulatedLayers()
         objects: Any = None
         blobs = library().blobs
-        parts = Parts(self.database, blobs, fleet, edge, layers, REGISTRY, Board())
+        parts = Parts(self.database, blobs, fleet, balancers, layers, REGISTRY, Board())
         self.engine = Engine(parts, f"{name}/home")
         self.control = Control(
             database=self.database,
@@ -52,13 +52,13 @@ class ControlPlane:
             registry=REGISTRY,
             platforms=Platforms([PYTHON]),
             identity=Identity("store", "123456789012", "local-1"),
-            edge=edge,
+            balancers=balancers,
             layers=layers,
             wake=lambda: world.loop.call_soon_threadsafe(self.engine.wake),
         )
         self._loops = {
             "engine": self.engine.run,
-            "keeping": Keeping(self.database, fleet, edge).run,
+            "keeping": Keeping(self.database, fleet, balancers).run,
             "watch": Watch(self.control, fleet).run,
         }
 

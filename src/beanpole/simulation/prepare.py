@@ -9,8 +9,10 @@ import msgspec
 
 from beanpole.control import compose, submit
 from beanpole.operations.health_check import health_check
+from beanpole.options.precedence import GROUP, ROLLING_UPDATE
+from beanpole.simulation.balancer import Snapshot
 from beanpole.simulation.library import library
-from beanpole.store import applications, environments, instances, schema
+from beanpole.store import applications, environments, schema
 from beanpole.store.applications import Application, Version
 from beanpole.store.environments import Environment
 from beanpole.store.hosts import Host
@@ -28,13 +30,17 @@ if TYPE_CHECKING:
 SPARE = 6
 """Servers beside those that have an instance."""
 
+BESIDE, NEIGHBOUR = "blue", "i-blue"
+"""The environment with which names are exchanged, where somebody wants that, and its instance."""
+
 
 def prepare(world: World, plane: ControlPlane) -> None:
     scenario, control = world.scenario, plane.control
     now = plane.database.now_ms() - 1000
     branch = next(iter(control.platforms)).branch
     stored = settings(scenario)
-    names = [f"i-{at + 1:04}" for at in range(scenario.instances)]
+    swaps = any(command.kind == "swap" for command in scenario.commands)
+    names = [f"i-{at + 1:04}" for at in range(scenario.instances)] + [NEIGHBOUR] * swaps
     with plane.database.write() as db:
         applications.add(db, Application("shop", None, now, now))
         versions = []
@@ -51,18 +57,22 @@ def prepare(world: World, plane: ControlPlane) -> None:
             world.environment, "shop", "shop", None, "shop", "WebServer", branch, "Ready", "Ok", "[]",
             scenario.instances, "v1", 1, now, now,
         )  # fmt: skip
-        environments.add(db, new)
-        environments.put_options(db, new.id, stored)
-        submit.add_release(db, control, new.id, composed, stored)
-        environments.update_release(db, new.id, 1, passed_at=now - 3_600_000)
+        beside = msgspec.structs.replace(new, id="e-2", name=BESIDE, cname_prefix=BESIDE, desired=1)
+        for one in (new, beside) if swaps else (new,):
+            environments.add(db, one)
+            own = stored | {(GROUP, size, ""): str(one.desired) for size in ("MinSize", "MaxSize")}
+            environments.put_options(db, one.id, own)
+            submit.add_release(db, control, one.id, composed, own)
+            environments.update_release(db, one.id, 1, passed_at=now - 3_600_000)
         health = msgspec.json.encode(health_check(composed.settings)).decode()
         there, endpoints = [], []
         digest = composed.content.digest()
         port = scenario.versions[0].port or 20000
         for at, name in enumerate(names):
+            home = beside.id if name == NEIGHBOUR else new.id
             address = f"127.0.{2 + at // 250}.{1 + at % 250}"
             host = f"h-{at:04}" if scenario.on_servers else None
-            there.append(Instance(name, new.id, "running", address, 1, now + at, host=host))
+            there.append(Instance(name, home, "running", address, 1, now + at, host=host))
             endpoints.append(Endpoint(name, digest, address, port, "serving", now, health))
             machine = world.make(name, address)
             machine.fetched.add(digest)
@@ -74,9 +84,9 @@ def prepare(world: World, plane: ControlPlane) -> None:
         _add(db, schema.instance, there)
         _add(db, schema.endpoint, endpoints)
         if scenario.on_servers:
-            _add(db, schema.host, [_host(at, now) for at in range(scenario.instances + SPARE)])
+            _add(db, schema.host, [_host(at, now) for at in range(len(names) + SPARE)])
     with plane.database.read() as db:
-        world.edge.tell(1, instances.endpoints(db))
+        world.edge.tell(Snapshot.read(db, world.store, 1))
     world.edge.begin()
 
 
@@ -105,8 +115,8 @@ def settings(scenario: Scenario) -> dict[environments.OptionKey, str]:
     command, ours = "aws:elasticbeanstalk:command", "beanpole:deployment"
     process = "aws:elasticbeanstalk:environment:process:default"
     found = {
-        ("aws:autoscaling:asg", "MinSize", ""): count,
-        ("aws:autoscaling:asg", "MaxSize", ""): count,
+        (GROUP, "MinSize", ""): count,
+        (GROUP, "MaxSize", ""): count,
         (command, "DeploymentPolicy", ""): scenario.policy,
         (command, "BatchSize", ""): size,
         (command, "BatchSizeType", ""): kind,
@@ -116,7 +126,12 @@ def settings(scenario: Scenario) -> dict[environments.OptionKey, str]:
         (ours, "StopGrace", ""): "1",
         (ours, "WatchMinutes", ""): "1",
         (ours, "AllowDowntime", ""): "true",
-        ("aws:elasticbeanstalk:trafficsplitting", "EvaluationTime", ""): "3",
+        ("aws:elasticbeanstalk:trafficsplitting", "NewVersionPercent", ""): str(scenario.percent),
+        ("beanpole:canary", "EvaluationSeconds", ""): str(scenario.evaluation),
         ("beanpole:fleet", "Location", ""): "ssh" if scenario.on_servers else "local",
     }
+    if scenario.update:
+        rolling = {"RollingUpdateEnabled": "true", "RollingUpdateType": scenario.update, "PauseTime": "PT3S"}
+        rolling |= {"MaxBatchSize": str(scenario.batch), "MinInstancesInService": str(scenario.instances - 1)}
+        found |= {(ROLLING_UPDATE, name, ""): value for name, value in (rolling | {"Timeout": "PT5M"}).items()}
     return found | {(namespace, name, ""): value for namespace, name, value in scenario.settings}

@@ -5,12 +5,14 @@ A broken promise is a sentence with its second. What befell an instance is its e
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from beanpole.operations import closing
 from beanpole.policies import plan as plans
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Fetch, Leave, Plan, Retire, Terminate
+from beanpole.policies.plan import Fetch, Launch, Leave, Plan, Retire, Shift, Terminate, Watch
+from beanpole.simulation.prepare import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,12 +22,32 @@ if TYPE_CHECKING:
 
 LAUNCHED = "Successfully launched environment: "
 
-SUCCESSES = (closing.SUCCEEDED, closing.TERMINATED)
-FAILURES = (closing.NOT_DEPLOYED, closing.NOT_CONFIGURED, closing.NOT_LAUNCHED, closing.NOT_TERMINATED)
+SWAPPED = closing.SWAPPED.format("shop", BESIDE)
+
+SUCCESSES = (closing.SUCCEEDED, closing.TERMINATED, closing.RESTARTED, SWAPPED)
+FAILURES = (
+    closing.NOT_DEPLOYED,
+    closing.NOT_CONFIGURED,
+    closing.NOT_RESTARTED,
+    closing.NOT_REBUILT,
+    closing.NOT_SWAPPED,
+    closing.NOT_LAUNCHED,
+    closing.NOT_TERMINATED,
+)
 
 EARLY = 0.1
 """Seconds by which a drain may be shorter: its delay begins when it is decided, not when the balancer has heard."""
 
+
+INSTANCES = "SELECT id FROM instance WHERE environment_id = ?"
+
+OPERATION = (
+    "SELECT kind, plan, return_plan, coalesce(operation.desired, environment.desired) FROM operation "
+    "JOIN environment ON environment.id = environment_id WHERE operation.id = ?"
+)
+
+BOUND = "%/bind"
+"""Keys of the journal under which it says which instance was made for a slot."""
 
 Sample = tuple[float, int, dict[str, int]]
 """Since when so many instances answer requests, and how many of them with which release."""
@@ -43,13 +65,21 @@ class Promises:
         """Instances that have served, and are to go on serving."""
         self.lowest = 10**9
         self.samples: list[Sample] = []
+        self._needed = 0
+        """Instances that have to serve while an operation goes on."""
         self._leaving: set[str] = set()
+        """Those that a step has begun to take away."""
+        self._entry = 0
         self._told: set[str] = set()
         self._leader: dict[str, int] = {}
         self._event = 0
         self._event_at = 0
         self._phases: dict[int, str] = {}
         self._plans: dict[int, Plan] = {}
+        self.spans: dict[int, tuple[float, float]] = {}
+        """Begin and end of each operation."""
+        self.watches: dict[int, tuple[float, float]] = {}
+        """Begin and end of the watch of each operation that had one."""
         self._out = 0
         self._epochs: dict[int, int] = {}
 
@@ -79,6 +109,10 @@ class Promises:
         if len(missing) > self._out:
             names = ", ".join(sorted(missing))
             self.breaks(f"{names} should serve and does not; {self._out} may be out of rotation")
+        if self._needed and len(available) < self._needed - self._out:
+            lost = [name for name in world.machines if name not in available and self._is_excused(name)]
+            if len(available) + len(lost) < self._needed - self._out:
+                self.breaks(f"{len(available)} instances serve; the plan promises {self._needed - self._out}")
 
     def _is_excused(self, name: str) -> bool:
         machine = self._world.machines.get(name)
@@ -123,33 +157,65 @@ class Promises:
 
     # What can be read
 
-    def committed(self) -> None:
+    def committed(self, tables: set[str]) -> None:
         ask = self._world.store.ask
-        rows = ask(
-            "SELECT id, phase, kind, plan, return_plan, release, abort FROM operation "
-            "WHERE phase <> 'done' OR id IN (SELECT value FROM json_each(?))",
-            "[" + ",".join(map(str, self._phases)) + "]",
-        )
-        for number, phase, kind, plan, back, release, _ in rows:
-            if self._phases.get(number) != phase:
-                self._changed(number, phase, kind, back if phase == "return" else plan, release)
-        for row in ask("SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id", self._event):
-            self._heard(*row)
+        if "operation" in tables:
+            known = ",".join(map(str, self._phases)) or "0"
+            for number, phase in ask(f"SELECT id, phase FROM operation WHERE phase <> 'done' OR id IN ({known})"):  # noqa: S608
+                if self._phases.get(number) != phase:
+                    ((kind, plan, back, desired),) = ask(OPERATION, number)
+                    self._changed(number, phase, kind, back if phase == "return" else plan, desired)
+        if "journal" in tables:
+            for entry, number, key in ask("SELECT id, operation_id, key FROM journal WHERE id > ?", self._entry):
+                self._entry = entry
+                if key.endswith("/begin"):
+                    self._begins(number, key.split("/")[1])
+                elif number in self.watches and key.split("/")[1] == "watch":
+                    self.watches[number] = self.watches[number][0], self._world.loop.time()
+        if "event" in tables:
+            query = "SELECT id, at, request_id, message, severity FROM event WHERE id > ? ORDER BY id"
+            for row in ask(query, self._event):
+                self._heard(*row)
 
-    def _changed(self, number: int, phase: str, kind: str, text: str | None, release: int | None) -> None:
+    def _changed(self, number: int, phase: str, kind: str, text: str | None, desired: int) -> None:
+        now = self._world.loop.time()
         self._world.note(f"operation {number} ({kind}): {phase}")
+        self.spans[number] = self.spans.get(number, (now, now))[0], now
+        if phase == "return" and number in self.watches:
+            self.watches[number] = self.watches[number][0], now
         if phase == "done":
             del self._phases[number]
             self._leaving.clear()
+            self._needed = 0
         else:
             self._phases[number] = phase
-            plan = plans.decode(text or "")
-            self._plans[number] = plan
-            self._leaving |= {
-                slot for step in plan.steps if isinstance(step, Leave | Terminate | Retire) for slot in step.slots
-            }
-            self.established -= self._leaving
+            plan = self._plans[number] = plans.decode(text or "")
+            if phase == "forward":
+                self._needed = _needed(plan, kind, len(self.established), desired)
         self._out = self._may_be_out()
+
+    def _begins(self, number: int, key: str) -> None:
+        """Some are on their way out from the begin of such a step on."""
+        plan = self._plans.get(number)
+        step = next((step for step in plan.steps if step.key == key), None) if plan is not None else None
+        match step:
+            case Leave(slots=slots) | Terminate(slots=slots) | Retire(slots=slots):
+                leaving = set(slots)
+            case Shift(percent=0, to=to):
+                leaving = set(to)
+            case Shift(percent=100, to=to):
+                rows = self._world.store.ask(
+                    "SELECT result FROM journal WHERE operation_id = ? AND key LIKE ?", number, BOUND
+                )
+                new = {json.loads(result)["instance"] for (result,) in rows}
+                leaving = self.established - new - set(to)
+            case Watch():
+                self.watches[number] = (self._world.loop.time(),) * 2
+                return
+            case _:
+                return
+        self._leaving |= leaving
+        self.established -= leaving
 
     def _may_be_out(self) -> int:
         """How many instances may be out of rotation at once, by the policy's own arithmetic."""
@@ -186,6 +252,8 @@ class Promises:
             self.breaks(f"{message!r} can be read while the environment is {status}")
         if status == "Ready":
             self._compare(request, message)
+        if message == SWAPPED:
+            self._compare_names()
         self._ended(request)
 
     def _compare(self, request: str, message: str) -> None:
@@ -200,10 +268,26 @@ class Promises:
             request,
         )
         for digest, desired in goals:
-            for seat in self._world.edge.seats.values():
+            for seat in self._world.edge.mine():
                 name = seat.endpoint.instance_id
                 if seat.serving and seat.endpoint.digest != digest and not self._is_excused(name):
                     self.breaks(f"{name} gets requests for release {seat.endpoint.digest} when {message!r} is told")
-            there = [name for (name,) in self._world.store.ask("SELECT id FROM instance")]
+            there = [name for (name,) in self._world.store.ask(INSTANCES, self._world.environment)]
             if len([name for name in there if not self._is_excused(name)]) > desired:
                 self.breaks(f"there are {len(there)} instances instead of {desired} when {message!r} is told")
+
+    def _compare_names(self) -> None:
+        """Whoever reads that the names were exchanged is led by them to the other environment."""
+        names = dict(self._world.store.ask("SELECT cname_prefix, id FROM environment WHERE terminated_at IS NULL"))
+        if self._world.edge.names != names:
+            self.breaks(f"names lead to {self._world.edge.names} instead of {names} when {SWAPPED!r} is told")
+
+
+def _needed(plan: Plan, kind: str, present: int, desired: int) -> int:
+    """How many have to serve all the time that it goes on, of so many: only where there is no room they leave first."""
+    if kind == "terminate":
+        return 0
+    needed = min(present, desired)
+    first = next((step for step in plan.steps if isinstance(step, Launch | Leave)), None)
+    early = isinstance(first, Leave) and any(isinstance(step, Launch) for step in plan.steps)
+    return needed - max(len(step.slots) for step in plan.steps if isinstance(step, Leave)) if early else needed

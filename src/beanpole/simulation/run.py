@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,19 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from beanpole.aws.errors import AwsError
-from beanpole.control import abort, rollback, terminate, update
+from beanpole.control import abort, promote, rebuild, restart, rollback, swap, terminate, update
 from beanpole.control.context import By
+from beanpole.control.swap import Called
 from beanpole.control.update import Update
-from beanpole.options.setting import Setting
+from beanpole.options.precedence import GROUP
+from beanpole.options.setting import ENVIRONMENT_PROPERTIES, Setting
 from beanpole.simulation.audit import audit, unsettled
+from beanpole.simulation.canaries import canary_of
+from beanpole.simulation.census import end_of, take
 from beanpole.simulation.faults import Faults
 from beanpole.simulation.loop import VirtualLoop
 from beanpole.simulation.plane import ControlPlane
-from beanpole.simulation.prepare import prepare
+from beanpole.simulation.prepare import BESIDE, prepare
 from beanpole.simulation.promises import Promises
 from beanpole.simulation.world import World
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Any
 
+    from beanpole.simulation.canaries import Canary
     from beanpole.simulation.promises import Sample
     from beanpole.simulation.scenario import Command, Scenario
 
@@ -57,6 +63,23 @@ class History:
     """Begin and end of the users' operations."""
     refused: list[str] = field(default_factory=list)
     """Commands that were refused, with the sentence."""
+    felt: Counter[str] = field(default_factory=Counter)
+    """Faults that were met, by kind."""
+    plans: Counter[str] = field(default_factory=Counter)
+    """Of all operations, the system's own included: kind and policy."""
+    steps: Counter[str] = field(default_factory=Counter)
+    """That were begun: phase and kind."""
+    canaries: list[Canary] = field(default_factory=list)
+    end: list[str] = field(default_factory=list)
+    """How all stands in the end, in lines without times; new instances are called alike."""
+    entries: int = 0
+    """Of all journals."""
+
+    @property
+    def struck(self) -> int:
+        """How many of the users' operations a fault befell: one began, or went on, while they were under way."""
+        faults = [(fault.at, fault.at + fault.lasts if fault.ends else self.seconds) for fault in self.scenario.faults]
+        return sum(any(at <= end and over >= begin for at, over in faults) for begin, end in self.spans)
 
     def text(self) -> str:
         lines = [f"{at:9.3f} {words}" for at, words in self.timeline]
@@ -73,6 +96,7 @@ class Simulation:
         self._waiting: dict[str, asyncio.Event] = {}
         self._requests = itertools.count(1)
         self._refused: list[str] = []
+        self._canaries: list[Canary] = []
 
     def run(self) -> History:
         prepare(self.world, self.planes[0])
@@ -89,6 +113,10 @@ class Simulation:
         self.promises.broken += [
             f"{self.loop.time():8.3f} {words}" for words in left or audit(self.world, self.promises)
         ]
+        for number, span in self.promises.watches.items():
+            canary, broken = canary_of(self.world, number, *span)
+            self._canaries += [canary] if canary is not None else []
+            self.promises.broken += broken
         for words in self._faults():
             self.promises.broken.append(f"{self.loop.time():8.3f} {words}")
         history = self._history()
@@ -104,8 +132,9 @@ class Simulation:
         self.loop.run_until(lambda: not any(process.tasks for process in processes), self.loop.time() + 60)
 
     def _history(self) -> History:
-        ask, begin = self.world.store.ask, self.loop.clock() - self.loop.time()
-        rows = ask("SELECT kind, outcome, created_at, finished_at FROM operation WHERE origin = 'user' ORDER BY id")
+        ask = self.world.store.ask
+        census = take(self.world)
+        rows = ask("SELECT id, kind, outcome FROM operation WHERE origin = 'user' ORDER BY id")
         labels = dict(ask("SELECT digest, version_label FROM release"))
         samples = [
             (at, count, {labels[digest]: number for digest, number in sorted(releases.items())})
@@ -115,13 +144,19 @@ class Simulation:
             scenario=self.scenario,
             broken=self.promises.broken,
             timeline=self.world.timeline,
-            outcomes=[f"{kind}: {outcome}" for kind, outcome, *_ in rows],
+            outcomes=[f"{kind}: {outcome}" for _, kind, outcome in rows],
             seconds=self.loop.time(),
             lowest=self.promises.lowest,
             samples=samples,
             messages=[message for (message,) in ask("SELECT message FROM event ORDER BY id")],
-            spans=[(began / 1000 - begin, (ended or 0) / 1000 - begin) for *_, began, ended in rows],
+            spans=[self.promises.spans[number] for number, *_ in rows],
             refused=self._refused,
+            felt=self.world.felt,
+            plans=census.plans,
+            steps=census.steps,
+            canaries=self._canaries,
+            end=end_of(self.world),
+            entries=self.world.store.entries(),
         )
 
     async def _settle(self, script: asyncio.Task[None]) -> list[str]:
@@ -146,7 +181,7 @@ class Simulation:
             else:
                 await asyncio.sleep(max((command.at or 0.0) - self.loop.time(), 0.0))
             mine = await self._given(command, chained)
-            last = mine if mine is not None and command.kind != "abort" else last
+            last = mine if mine is not None and command.kind not in ("abort", "promote") else last
         if last is not None:
             await last.wait()
 
@@ -182,20 +217,24 @@ class Simulation:
 
     def _call(self, plane: ControlPlane, by: By, command: Command) -> None:
         control, name = plane.control, "shop"
+        named: Any = {"name": name, "id_": None}
         match command.kind:
-            case "deploy":
-                update.update(control, by, Update(version_label=f"v{command.number}"), name=name, id_=None)
-            case "scale":
-                sizes = [
-                    Setting("aws:autoscaling:asg", each, "", str(command.number)) for each in ("MinSize", "MaxSize")
-                ]
-                update.update(control, by, Update(changes=sizes), name=name, id_=None)
+            case "deploy" | "both" | "scale" | "configure" | "check" | "replace":
+                update.update(control, by, asked(command), **named)
             case "rollback":
-                rollback.rollback(control, by, rollback.decide(control, name=name, id_=None, number=None))
+                rollback.rollback(control, by, rollback.decide(control, number=None, **named))
+            case "restart":
+                restart.restart(control, by, **named)
+            case "rebuild":
+                rebuild.rebuild(control, by, **named)
+            case "swap":
+                swap.swap(control, by, Called(name=name), Called(name=BESIDE))
+            case "promote":
+                promote.promote(control, by, **named)
             case "abort":
-                abort.abort(control, by, name=name, id_=None)
+                abort.abort(control, by, **named)
             case "terminate":
-                terminate.terminate(control, by, name=name, id_=None)
+                terminate.terminate(control, by, **named)
 
     def _heard(self, request: str) -> None:
         event = self._waiting.get(request)
@@ -204,6 +243,22 @@ class Simulation:
 
     def _faults(self) -> list[str]:
         return [f"a task died: {problem!r}" for problem in self.loop.faults if isinstance(problem, Exception)]
+
+
+def asked(command: Command) -> Update:
+    """What an update asks for."""
+    number = str(command.number)
+    sizes = str(command.size if command.kind == "both" else command.number)
+    changes = {
+        "scale": [(GROUP, each, sizes) for each in ("MinSize", "MaxSize")],
+        "both": [(GROUP, each, sizes) for each in ("MinSize", "MaxSize")],
+        "configure": [(ENVIRONMENT_PROPERTIES, "COLOUR", f"the {number}th")],
+        "check": [("aws:elasticbeanstalk:environment:process:default", "HealthCheckPath", f"/health{number}")],
+        "replace": [("aws:autoscaling:launchconfiguration", "InstanceType", f"t{number}.small")],
+    }.get(command.kind, [])
+    label = f"v{number}" if command.kind in ("deploy", "both") else None
+    settings = [Setting(namespace, option, "", value) for namespace, option, value in changes]
+    return Update(version_label=label, changes=settings)
 
 
 def run(scenario: Scenario) -> History:

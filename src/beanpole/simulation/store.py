@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from beanpole.simulation.loop import Process
 from beanpole.store.database import Database
+from beanpole.store.schema import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,22 +41,60 @@ def _image() -> bytes:
     return image
 
 
+class Cut(NamedTuple):
+    """Whoever writes that entry of the journal, counted from the first one ever, dies at that moment: `before` or
+    `after` the transaction is there for others to see."""
+
+    entry: int
+    moment: str
+    kills: Callable[[Process], None]
+
+
 class Store:
-    """One database file, so to speak. `changed` is called after every transaction that wrote."""
+    """One database file, so to speak. `changed` is called after every transaction that wrote, with the tables."""
 
     def __init__(self) -> None:
-        self.sqlite = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self.sqlite.deserialize(_image())
-        for pragma in ("synchronous=OFF", "journal_mode=MEMORY", "foreign_keys=ON"):
-            self.sqlite.execute(f"PRAGMA {pragma}")
-        self.changed: Callable[[], None] = lambda: None
+        self.sqlite = _idle.pop() if _idle else _connect()
+        self.changed: Callable[[set[str]], None] = lambda _: None
+        self.cut: Cut | None = None
+
+    def entries(self) -> int:
+        """Of all journals."""
+        return int(self.sqlite.execute("SELECT count(*) FROM journal").fetchone()[0])
+
+    def strike(self, moment: str, writer: Process) -> None:
+        """The moment of a transaction: does the writer die?"""
+        cut = self.cut
+        if cut is not None and cut.moment == moment and self.entries() >= cut.entry:
+            self.cut = None
+            cut.kills(writer)
+            refuse_dead(writer)
 
     def ask(self, query: str, *values: object) -> list[Any]:
         """Rows, for whoever watches; not for those who are watched."""
         return self.sqlite.execute(query, values).fetchall()
 
     def close(self) -> None:
-        self.sqlite.close()
+        """Emptied, for the next one: to prepare all statements anew would take longer than most of a simulation."""
+        self.sqlite.execute("PRAGMA foreign_keys=OFF")
+        self.sqlite.execute("BEGIN")
+        for table in metadata.tables:
+            self.sqlite.execute(f'DELETE FROM "{table}"')  # noqa: S608 (names of our own)
+        self.sqlite.execute("COMMIT")
+        self.sqlite.execute("PRAGMA foreign_keys=ON")
+        _idle.append(self.sqlite)
+
+
+_idle: list[sqlite3.Connection] = []
+"""Empty databases that nobody uses."""
+
+
+def _connect() -> sqlite3.Connection:
+    sqlite = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False, cached_statements=1000)
+    sqlite.deserialize(_image())
+    for pragma in ("synchronous=OFF", "journal_mode=MEMORY", "foreign_keys=ON"):
+        sqlite.execute(f"PRAGMA {pragma}")
+    return sqlite
 
 
 class SimulatedDatabase(Database):
@@ -66,41 +105,47 @@ class SimulatedDatabase(Database):
         self._store = store
         self._process = process
         self.fails: Callable[[], str] = lambda: ""
+        self.failed: Callable[[], None] = lambda: None
 
     def close(self) -> None:
         pass
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        with self._transaction("BEGIN IMMEDIATE") as db:
-            yield db
-        self._store.changed()
-
-    @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        with self._transaction("BEGIN") as db:
-            yield db
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[sa.Connection]:
-        refuse_dead(self._process)
-        sqlite = self._store.sqlite
-        failure = self.fails()
-        if failure == "begin":
-            raise _failure(begin)
-        sqlite.execute(begin)
+        store, failure = self._store, self._failure()
+        sqlite = store.sqlite
+        connection = _Connection(sqlite)
+        sqlite.execute("BEGIN IMMEDIATE")
         try:
-            yield cast("sa.Connection", _Connection(sqlite))
+            yield cast("sa.Connection", connection)
             if failure == "commit":
-                raise _failure("COMMIT")
+                raise _failed("COMMIT")
+            store.strike("before", self._process)
         except BaseException:
             sqlite.execute("ROLLBACK")
             raise
         sqlite.execute("COMMIT")
+        store.changed(connection.written)
         if failure == "answer":
             # It is written, and whoever wrote it does not hear of it.
-            self._store.changed()
-            raise _failure("COMMIT")
+            raise _failed("COMMIT")
+        store.strike("after", self._process)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Without a transaction: nobody else does anything before it is over."""
+        if self._failure() in ("commit", "answer"):
+            raise _failed("COMMIT")
+        yield cast("sa.Connection", _Connection(self._store.sqlite))
+
+    def _failure(self) -> str:
+        refuse_dead(self._process)
+        failure = self.fails()
+        if failure:
+            self.failed()
+        if failure == "begin":
+            raise _failed("BEGIN")
+        return failure
 
 
 def refuse_dead(process: Process) -> None:
@@ -113,7 +158,7 @@ class _Dead(BaseException):
     """Ends whatever still moves in a process that was killed."""
 
 
-def _failure(statement: str) -> sa.exc.OperationalError:
+def _failed(statement: str) -> sa.exc.OperationalError:
     return sa.exc.OperationalError(statement, None, sqlite3.OperationalError("disk I/O error (simulated)"))
 
 
@@ -124,9 +169,12 @@ class _Connection:
 
     def __init__(self, sqlite: sqlite3.Connection) -> None:
         self._sqlite = sqlite
+        self.written: set[str] = set()
 
     def execute(self, statement: Any, parameters: Any = None) -> _Result:
         several = isinstance(parameters, list)
+        if statement.is_dml:
+            self.written.add(statement.table.name)
         sql, complete = _sql(statement, parameters[0] if several else parameters)
         try:
             if several:

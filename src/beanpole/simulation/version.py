@@ -22,6 +22,17 @@ class Version(msgspec.Struct, frozen=True):
     """It has a leader-only command."""
     port: int | None = None
     """One that it insists on, so that no other release can run beside it."""
+    errors: float = 0.0
+    """The share of its requests that fail beyond what is usual; its health checks pass."""
+    slowness: float = 1.0
+    """How many times as long as usual its requests take."""
+    worse_after: float = 0.0
+    """Seconds that it answers before `errors` and `slowness` begin."""
+
+    @property
+    def is_equal(self) -> bool:
+        """Its requests fare as those to any other version."""
+        return not self.errors and self.slowness == 1.0
 
     def files(self, label: str) -> dict[str, str]:
         """Of its bundle."""

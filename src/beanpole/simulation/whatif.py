@@ -11,11 +11,15 @@ import msgspec
 from beanpole.control.update import POLICIES, REPLACING
 from beanpole.simulation.run import run
 from beanpole.simulation.scenario import Command, Fault, Scenario
-from beanpole.simulation.version import Version
+from beanpole.simulation.version import Flaw, Version
 
-How = Literal["start", "lost", "slow", "bad"]
+How = Literal["start", "lost", "slow", "bad", "errors"]
 """The release does not start there; the server is lost on the way; it is twenty times slower; the release turns bad
-everywhere before it has proven itself, however many are meant to fail."""
+everywhere before it has proven itself, or fails one request in ten while its health checks pass, however many instances
+are meant to fail."""
+
+RATE, EVALUATION = 50.0, 180
+"""Requests a second, of all users together; seconds for which a canary is watched."""
 
 BEGIN = 1.0
 """Second in which the deployment is asked for."""
@@ -46,7 +50,8 @@ def ask(
     """`batch`: "25%" or a number of instances."""
     size, percent = int(batch.rstrip("%")), batch.endswith("%")
     failing = tuple(sorted(Random(seed).sample(range(instances), fail)))
-    new = Version(boot=boot, flaw="gate" if how == "bad" and fail else "")
+    flaw: Flaw = "gate" if how == "bad" and fail else ""
+    new = Version(boot=boot, flaw=flaw, errors=0.1 if how == "errors" and fail else 0.0)
     scenario = Scenario(
         seed=seed,
         instances=instances,
@@ -54,6 +59,9 @@ def ask(
         policy=NAMES[policy],
         batch=1 if percent else size,
         percentage=size if percent else None,
+        rate=RATE if NAMES[policy] == "TrafficSplitting" else 0.0,
+        percent=10,
+        evaluation=EVALUATION,
         versions=(Version(boot=boot), new),
         commands=(Command("deploy", BEGIN, 2),),
         refuses=failing if how == "start" else (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from beanpole.simulation.balancer import Edge
@@ -31,8 +32,8 @@ class Witness(Protocol):
 
     def stopping(self, machine: Machine, web: Web) -> None: ...
 
-    def committed(self) -> None:
-        """The store has changed."""
+    def committed(self, tables: set[str]) -> None:
+        """Something was written into these."""
         ...
 
 
@@ -54,6 +55,8 @@ class World:
         self.excused: dict[str, str] = {}
         """Instances that something befell which is no fault of the control plane's, and what."""
         self.no_launch = 0
+        self.felt: Counter[str] = Counter()
+        """How often each kind of fault met something that was being done."""
         self.timeline: list[tuple[float, str]] = []
         self.witness: Witness | None = None
         self._versions: dict[str, Version] = {}
@@ -81,6 +84,7 @@ class World:
         return f"i-new{self._newcomers}", f"127.0.1.{self._newcomers}"
 
     def refuses_launch(self, _instance: str) -> bool:
+        self.feels("launch", sure=bool(self.no_launch))
         return bool(self.no_launch)
 
     def make(self, name: str, address: str) -> Machine:
@@ -100,6 +104,11 @@ class World:
 
     # What happens
 
+    def feels(self, fault: str, *, sure: bool = True) -> None:
+        """A fault was met by somebody, not only brought about."""
+        if sure:
+            self.felt[fault] += 1
+
     def note(self, words: str) -> None:
         self.timeline.append((self.loop.time(), words))
 
@@ -108,6 +117,7 @@ class World:
         self.excused.setdefault(name, why)
 
     def moved(self) -> None:
+        self.edge.traffic.moved(iter(self.edge.seats.values()))
         if self.witness is not None:
             self.witness.moved()
 
@@ -128,6 +138,6 @@ class World:
         if self.witness is not None:
             self.witness.stopping(machine, web)
 
-    def _committed(self) -> None:
+    def _committed(self, tables: set[str]) -> None:
         if self.witness is not None:
-            self.witness.committed()
+            self.witness.committed(tables)

@@ -31,6 +31,12 @@ class Version(msgspec.Struct, frozen=True):
     updated_at: int
 
 
+# Built once; see operations.py.
+_VERSION = sa.select(version).where(
+    version.c.application == sa.bindparam("of"), version.c.label == sa.bindparam("label")
+)
+
+
 def find(db: sa.Connection, name: str) -> Application | None:
     return rows.first(db, sa.select(application).where(application.c.name == name), Application)
 
@@ -59,8 +65,7 @@ def remove(db: sa.Connection, name: str) -> None:
 
 
 def find_version(db: sa.Connection, application_name: str, label: str) -> Version | None:
-    query = sa.select(version).where(version.c.application == application_name, version.c.label == label)
-    return rows.first(db, query, Version)
+    return rows.first(db, _VERSION, Version, of=application_name, label=label)
 
 
 def versions(db: sa.Connection, application_name: str | None = None, labels: list[str] | None = None) -> list[Version]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy as sa
 
 from beanpole.platforms.names import FIRST
 from beanpole.store import rows
-from beanpole.store.schema import environment, operation, option, release
+from beanpole.store.schema import environment, is_open, operation, option, release
 
 Status = Literal["Launching", "Updating", "Aborting", "Ready", "Terminating", "Terminated"]
 
@@ -60,9 +61,43 @@ _LIVE = (
     .where(environment.c.terminated_at.is_(None))
     .order_by(environment.c.name, environment.c.created_at.desc())
 )
+_BY_NAME = sa.select(environment).where(
+    environment.c.name == sa.bindparam("name"), environment.c.terminated_at.is_(None)
+)
+_ADD = environment.insert()
+_OPTIONS = sa.select(option.c.namespace, option.c.name, option.c.resource, option.c.value).where(
+    option.c.environment_id == sa.bindparam("of")
+)
+_REMOVE_OPTIONS = option.delete().where(option.c.environment_id == sa.bindparam("of"))
+_ADD_OPTIONS = option.insert()
 _RELEASE = sa.select(release).where(
     release.c.environment_id == sa.bindparam("of"), release.c.number == sa.bindparam("number")
 )
+_RELEASES = sa.select(release).where(release.c.environment_id == sa.bindparam("of")).order_by(release.c.number.desc())
+_LAST_RELEASE = sa.select(sa.func.max(release.c.number)).where(release.c.environment_id == sa.bindparam("of"))
+_ADD_RELEASE = release.insert()
+_PASSED = (
+    sa.select(release.c.digest)
+    .where(release.c.environment_id == sa.bindparam("of"), release.c.passed_at.is_not(None))
+    .order_by(release.c.number.desc())
+)
+
+
+@cache
+def _update(columns: tuple[str, ...]) -> sa.Update:
+    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in columns}
+    return environment.update().where(environment.c.id == sa.bindparam("of")).values(**new)
+
+
+@cache
+def _update_release(columns: tuple[str, ...]) -> sa.Update:
+    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in columns}
+    mine = (release.c.environment_id == sa.bindparam("of"), release.c.number == sa.bindparam("of_number"))
+    return release.update().where(*mine).values(**new)
+
+
+def _new(columns: dict[str, object]) -> dict[str, object]:
+    return {f"new_{name}": value for name, value in columns.items()}
 
 
 def find(db: sa.Connection, environment_id: str) -> Environment | None:
@@ -71,8 +106,7 @@ def find(db: sa.Connection, environment_id: str) -> Environment | None:
 
 def find_live(db: sa.Connection, name: str) -> Environment | None:
     """The environment of that name that is not terminated."""
-    query = sa.select(environment).where(environment.c.name == name, environment.c.terminated_at.is_(None))
-    return rows.first(db, query, Environment)
+    return rows.first(db, _BY_NAME, Environment, name=name)
 
 
 def find_cname(db: sa.Connection, prefix: str) -> Environment | None:
@@ -120,7 +154,7 @@ def names_deploying(db: sa.Connection, application: str, label: str) -> set[str]
         sa.select(environment.c.name)
         .join(operation, operation.c.environment_id == environment.c.id)
         .join(release, sa.and_(release.c.environment_id == environment.c.id, release.c.number == operation.c.release))
-        .where(operation.c.phase != "done", environment.c.application == application)
+        .where(is_open, environment.c.application == application)
         .where(release.c.version_label == label)
     )
     return set(db.execute(query).scalars())
@@ -133,33 +167,32 @@ def labels_deploying(db: sa.Connection, application: str) -> set[str]:
         sa.select(release.c.version_label)
         .join(operation, sa.and_(operation.c.environment_id == release.c.environment_id, numbers))
         .join(environment, environment.c.id == operation.c.environment_id)
-        .where(operation.c.phase != "done", environment.c.application == application)
+        .where(is_open, environment.c.application == application)
     )
     return set(db.execute(query).scalars())
 
 
 def add(db: sa.Connection, new: Environment) -> None:
-    db.execute(environment.insert().values(**msgspec.structs.asdict(new)))
+    db.execute(_ADD, msgspec.structs.asdict(new))
 
 
 def update(db: sa.Connection, environment_id: str, **columns: object) -> None:
-    db.execute(environment.update().where(environment.c.id == environment_id).values(**columns))
+    db.execute(_update(tuple(columns)), {"of": environment_id, **_new(columns)})
 
 
 def options(db: sa.Connection, environment_id: str) -> dict[OptionKey, str]:
     """The stored settings: what calls and saved configurations set, as of the last update that succeeded."""
-    query = sa.select(option.c.namespace, option.c.name, option.c.resource, option.c.value)
-    found = db.execute(query.where(option.c.environment_id == environment_id))
+    found = db.execute(_OPTIONS, {"of": environment_id})
     return {(namespace, name, resource): value for namespace, name, resource, value in found}
 
 
 def put_options(db: sa.Connection, environment_id: str, settings: dict[OptionKey, str]) -> None:
     """Replace the stored settings."""
-    db.execute(option.delete().where(option.c.environment_id == environment_id))
+    db.execute(_REMOVE_OPTIONS, {"of": environment_id})
     if settings:
         columns = ("namespace", "name", "resource")
         db.execute(
-            option.insert(),
+            _ADD_OPTIONS,
             [
                 {"environment_id": environment_id, "value": value} | dict(zip(columns, key, strict=True))
                 for key, value in settings.items()
@@ -173,23 +206,18 @@ def find_release(db: sa.Connection, environment_id: str, number: int | None) -> 
 
 def releases(db: sa.Connection, environment_id: str) -> list[Release]:
     """Newest first."""
-    query = sa.select(release).where(release.c.environment_id == environment_id).order_by(release.c.number.desc())
-    return rows.every(db, query, Release)
+    return rows.every(db, _RELEASES, Release, of=environment_id)
 
 
 def add_release(db: sa.Connection, environment_id: str, **columns: object) -> int:
     """Add a release under the next number of its environment, and answer that number."""
-    last = db.execute(
-        sa.select(sa.func.max(release.c.number)).where(release.c.environment_id == environment_id)
-    ).scalar()
-    number = (last or 0) + 1
-    db.execute(release.insert().values(environment_id=environment_id, number=number, **columns))
+    number = (db.execute(_LAST_RELEASE, {"of": environment_id}).scalar() or 0) + 1
+    db.execute(_ADD_RELEASE, {"environment_id": environment_id, "number": number, **columns})
     return number
 
 
 def update_release(db: sa.Connection, environment_id: str, number: int, **columns: object) -> None:
-    query = release.update().where(release.c.environment_id == environment_id, release.c.number == number)
-    db.execute(query.values(**columns))
+    db.execute(_update_release(tuple(columns)), {"of": environment_id, "of_number": number, **_new(columns)})
 
 
 def without_turn(digest: str) -> str:
@@ -202,12 +230,7 @@ def kept_digests(db: sa.Connection, environment_id: str, count: int) -> list[str
 
     Of several turns of one release the newest.
     """
-    query = (
-        sa.select(release.c.digest)
-        .where(release.c.environment_id == environment_id, release.c.passed_at.is_not(None))
-        .order_by(release.c.number.desc())
-    )
     newest: dict[str, str] = {}
-    for digest in db.execute(query).scalars():
+    for digest in db.execute(_PASSED, {"of": environment_id}).scalars():
         newest.setdefault(without_turn(digest), digest)
     return list(newest.values())[:count]

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from beanpole.store.rows import begins
 from beanpole.store.schema import fact
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def _bucket(region: str, account: str) -> str:
     return f"elasticbeanstalk-{region}-{account}"
 
 
-def identity(database: Database, region: str) -> Identity:
-    """This store's identity; made at the first call. `region` counts at that call only."""
+def identity(database: Database, region: str, store: str | None = None) -> Identity:
+    """This store's identity; made at the first call. `region` and `store`, an id that was chosen, count then only."""
     fresh = {
-        "store": secrets.token_hex(8),
+        "store": store or new_id(),
         "account": str(secrets.randbelow(9 * 10**11) + 10**11),
         "region": region,
     }
@@ -54,13 +55,18 @@ def identity(database: Database, region: str) -> Identity:
     return msgspec.convert(fresh | known, Identity)
 
 
+def new_id() -> str:
+    """For a store that is to be made."""
+    return secrets.token_hex(8)
+
+
 def find(db: sa.Connection, name: str) -> str | None:
     return db.execute(sa.select(fact.c.value).where(fact.c.name == name)).scalar()
 
 
 def below(db: sa.Connection, prefix: str) -> dict[str, str]:
     """Facts whose name begins so, by the rest of their names, sorted."""
-    query = sa.select(fact.c.name, fact.c.value).where(fact.c.name.startswith(prefix, autoescape=True))
+    query = sa.select(fact.c.name, fact.c.value).where(begins(fact.c.name, prefix))
     return {name.removeprefix(prefix): value for name, value in db.execute(query.order_by(fact.c.name))}
 
 
@@ -77,6 +83,11 @@ def raise_to(db: sa.Connection, name: str, least: int) -> None:
     """A counter's next number is greater than `least`: somebody else has seen that one, from a later state of ours."""
     while count_up(db, name) < least:
         db.execute(fact.update().where(fact.c.name == f"counter:{name}").values(value=str(least - 1)))
+
+
+def count(db: sa.Connection, name: str) -> int:
+    """The last number that a counter gave; 0 before its first."""
+    return int(find(db, f"counter:{name}") or 0)
 
 
 def count_up(db: sa.Connection, name: str) -> int:

@@ -62,6 +62,10 @@ _ENDPOINTS = (
 )
 _ENDPOINTS_OF_ENVIRONMENT = _ENDPOINTS.where(instance.c.environment_id == sa.bindparam("of"))
 _ENDPOINTS_OF = sa.select(endpoint).where(endpoint.c.instance_id == sa.bindparam("of"))
+_ADD = instance.insert()
+_REMOVE = instance.delete().where(instance.c.id == sa.bindparam("of"))
+_REMOVE_ENDPOINTS = endpoint.delete().where(endpoint.c.instance_id == sa.bindparam("of"))
+_SHARE = endpoint.update().where(endpoint.c.instance_id == sa.bindparam("of")).values(weight=sa.bindparam("new"))
 _PUT = endpoint.insert()
 _DRAIN_ALL = (
     endpoint.update()
@@ -92,7 +96,7 @@ def listed(db: sa.Connection, environment_id: str | None = None) -> list[Instanc
 
 
 def add(db: sa.Connection, new: Instance) -> None:
-    db.execute(instance.insert().values(**msgspec.structs.asdict(new)))
+    db.execute(_ADD, msgspec.structs.asdict(new))
 
 
 def update(db: sa.Connection, instance_id: str, **columns: object) -> None:
@@ -101,8 +105,8 @@ def update(db: sa.Connection, instance_id: str, **columns: object) -> None:
 
 
 def remove(db: sa.Connection, instance_id: str) -> None:
-    db.execute(endpoint.delete().where(endpoint.c.instance_id == instance_id))
-    db.execute(instance.delete().where(instance.c.id == instance_id))
+    db.execute(_REMOVE_ENDPOINTS, {"of": instance_id})
+    db.execute(_REMOVE, {"of": instance_id})
 
 
 def endpoints(db: sa.Connection, environment_id: str | None = None) -> list[Endpoint]:
@@ -143,7 +147,7 @@ def set_health(db: sa.Connection, instance_id: str, health: str) -> None:
 def share(db: sa.Connection, weights: Mapping[str, int]) -> None:
     """The endpoints of these instances get that weight; see `Endpoint`."""
     for instance_id, weight in weights.items():
-        db.execute(endpoint.update().where(endpoint.c.instance_id == instance_id).values(weight=weight))
+        db.execute(_SHARE, {"of": instance_id, "new": weight})
 
 
 def pin(db: sa.Connection, chosen: Collection[str], pin: str | None) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from beanpole.store import pairs, rows
 from beanpole.store.facts import count_up
-from beanpole.store.schema import journal, operation
+from beanpole.store.schema import is_open, journal, operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +35,10 @@ Outcome = Literal["succeeded", "failed", "aborted"]
 
 def _mine(query: Any) -> Any:
     """Only while the lease is held; see `_key`."""
-    return query.where(
-        operation.c.id == sa.bindparam("held"), operation.c.epoch == sa.bindparam("mine"), operation.c.phase != "done"
-    )
+    return query.where(operation.c.id == sa.bindparam("held"), operation.c.epoch == sa.bindparam("mine"), is_open)
 
 
-_OLDEST = sa.select(sa.func.min(operation.c.id)).where(operation.c.phase != "done").group_by(operation.c.environment_id)
+_OLDEST = sa.select(sa.func.min(operation.c.id)).where(is_open).group_by(operation.c.environment_id)
 _FREE = (
     sa.select(operation.c.id)
     .where(operation.c.id.in_(_OLDEST), operation.c.expires_at <= sa.bindparam("now"))
@@ -69,13 +67,44 @@ _JOURNAL = (
 )
 
 
+_SUBMIT = operation.insert()
+_MAKE_WAY = (
+    operation.update()
+    .where(
+        operation.c.environment_id == sa.bindparam("of"),
+        operation.c.origin == "system",
+        is_open,
+        operation.c.committed.is_(False),
+    )
+    .values(abort=True)
+)
+_EXPIRE = operation.update().where(operation.c.owner == sa.bindparam("by"), is_open).values(expires_at=0)
+_TURN = _mine(operation.update()).values(
+    phase="return",
+    return_plan=sa.bindparam("new_return_plan"),
+    outcome=sa.bindparam("new_outcome"),
+    error=sa.bindparam("new_error"),
+)
+_OPEN_OF_USERS = sa.select(operation).where(operation.c.origin == "user", is_open)
+_OPEN_OF_USERS_THERE = _OPEN_OF_USERS.where(operation.c.environment_id == sa.bindparam("of"))
+
+
+@cache
+def _finish(error: bool, succeeded: bool) -> sa.Update:
+    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in ("finished_at", "outcome", "account")}
+    if error:
+        new["error"] = sa.bindparam("new_error")
+    query = _mine(operation.update()).values(phase="done", expires_at=0, **new)
+    return query.where(operation.c.abort.is_(False)) if succeeded else query  # type: ignore[no-any-return]
+
+
 @cache
 def _listing(by: tuple[str, ...], open_only: bool) -> sa.Select[Any]:
     """Newest first, at most `most`. `by`: which of environment and request are given."""
     columns = {"environment": operation.c.environment_id, "request": operation.c.request_id}
     query = sa.select(operation).order_by(operation.c.id.desc()).limit(sa.bindparam("most", type_=sa.Integer))
     query = query.where(*(columns[name] == sa.bindparam(name) for name in by))
-    return query.where(operation.c.phase != "done") if open_only else query
+    return query.where(is_open) if open_only else query
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -158,7 +187,7 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
         "expires_at": 0,
     }
     try:
-        result = db.execute(operation.insert().values(created_at=now, **values))
+        result = db.execute(_SUBMIT, {"created_at": now, **values})
     except IntegrityError as conflict:
         raise Busy(draft.environment_id) from conflict
     return int(result.inserted_primary_key[0])  # type: ignore[index]
@@ -166,13 +195,7 @@ def submit(db: sa.Connection, now: int, draft: Draft) -> int:
 
 def make_way(db: sa.Connection, environment_id: str) -> None:
     """What the system itself does in the environment ends at its next step, for the sake of a user."""
-    query = operation.update().where(
-        operation.c.environment_id == environment_id,
-        operation.c.origin == "system",
-        operation.c.phase != "done",
-        operation.c.committed.is_(False),
-    )
-    db.execute(query.values(abort=True))
+    db.execute(_MAKE_WAY, {"of": environment_id})
 
 
 def claim(database: Database, owner: str, ttl_ms: int) -> Operation | None:
@@ -208,9 +231,7 @@ def release_lease(database: Database, held: Operation) -> None:
 def expire_leases_of(database: Database, owner: str) -> None:
     """At start: the leases that an earlier process of the same name held are nobody's now."""
     with database.write() as db:
-        db.execute(
-            operation.update().where(operation.c.owner == owner, operation.c.phase != "done").values(expires_at=0)
-        )
+        db.execute(_EXPIRE, {"by": owner})
 
 
 @contextmanager
@@ -235,8 +256,8 @@ def journal_of(db: sa.Connection, operation_id: int) -> dict[str, Any]:
 
 def turn(db: sa.Connection, held: Operation, return_plan: str, outcome: Outcome, error: str | None) -> None:
     """From forward to return, in a transaction of `holding`: how it ended is decided here."""
-    new = {"phase": "return", "return_plan": return_plan, "outcome": outcome, "error": error}
-    db.execute(_mine(operation.update()).values(**new), _key(held))
+    new = {"new_return_plan": return_plan, "new_outcome": outcome, "new_error": error}
+    db.execute(_TURN, {**new, **_key(held)})
 
 
 def finish(
@@ -252,14 +273,11 @@ def finish(
     False, and nothing is written, when it would close as succeeded but an abort was asked for in the meantime: an abort
     that was accepted is never lost.
     """
-    query = _mine(operation.update()).values(
-        phase="done", finished_at=now, outcome=outcome, expires_at=0, account=account
-    )
+    new = {"new_finished_at": now, "new_outcome": outcome, "new_account": account}
     if error is not None:
-        query = query.values(error=error)
-    if outcome == "succeeded":
-        query = query.where(operation.c.abort.is_(False))
-    return bool(db.execute(query, _key(held)).rowcount)
+        new["new_error"] = error
+    query = _finish(error is not None, outcome == "succeeded")
+    return bool(db.execute(query, {**new, **_key(held)}).rowcount)
 
 
 def ask_abort(db: sa.Connection, environment_id: str) -> bool:
@@ -267,7 +285,7 @@ def ask_abort(db: sa.Connection, environment_id: str) -> bool:
     query = operation.update().where(
         operation.c.environment_id == environment_id,
         operation.c.origin == "user",
-        operation.c.phase != "done",
+        is_open,
         operation.c.committed.is_(False),
     )
     return bool(db.execute(query.values(abort=True)).rowcount)
@@ -316,16 +334,15 @@ def supersede(db: sa.Connection, environment_id: str, now: int) -> None:
 
     Their holder notices that it holds nothing any more and stops.
     """
-    query = operation.update().where(operation.c.environment_id == environment_id, operation.c.phase != "done")
+    query = operation.update().where(operation.c.environment_id == environment_id, is_open)
     db.execute(query.values(phase="done", outcome="aborted", finished_at=now, expires_at=0, abort=True))
 
 
 def open_of_users(db: sa.Connection, environment_id: str | None = None) -> list[Operation]:
     """The open operations that users asked for; at most one an environment."""
-    query = sa.select(operation).where(operation.c.origin == "user", operation.c.phase != "done")
-    if environment_id is not None:
-        query = query.where(operation.c.environment_id == environment_id)
-    return rows.every(db, query, Operation)
+    if environment_id is None:
+        return rows.every(db, _OPEN_OF_USERS, Operation)
+    return rows.every(db, _OPEN_OF_USERS_THERE, Operation, of=environment_id)
 
 
 def prune(database: Database, before: int, forget: int) -> None:

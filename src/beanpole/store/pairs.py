@@ -12,7 +12,7 @@ import msgspec
 import sqlalchemy as sa
 
 from beanpole.store import environments
-from beanpole.store.schema import operation
+from beanpole.store.schema import is_open, operation
 
 if TYPE_CHECKING:
     from beanpole.store.environments import Environment
@@ -31,7 +31,7 @@ def open_pairs(db: sa.Connection) -> dict[str, str]:
     """Ids of environments whose names are just being exchanged: each of the two leads to the other."""
     query = sa.select(operation.c.environment_id, operation.c.plan)
     found: dict[str, str] = {}
-    for one, plan in db.execute(query.where(operation.c.kind == KIND, operation.c.phase != "done")):
+    for one, plan in db.execute(query.where(operation.c.kind == KIND, is_open)):
         if (other := _other(plan)) is not None:
             found |= {one: other, other: one}
     return found

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import sqlalchemy as sa
 
 T = TypeVar("T")
 
@@ -25,6 +24,11 @@ def every(db: sa.Connection, query: sa.Executable, kind: type[T], **parameters: 
     """All rows of the query, each as a `kind`, in the query's order."""
     result = db.execute(query, parameters or None)
     return _values(result, result.all(), kind)
+
+
+def begins(column: sa.ColumnElement[str], prefix: str) -> sa.ColumnElement[bool]:
+    """Whether the text begins so. Not LIKE, which takes capital letters for small ones in one of the two databases."""
+    return sa.func.substr(column, 1, len(prefix)) == prefix
 
 
 def _values(result: sa.CursorResult[Any], found: Sequence[sa.Row[Any]], kind: type[T]) -> list[T]:

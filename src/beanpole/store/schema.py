@@ -1,6 +1,7 @@
 """Every table, in the order in which a reader meets the nouns.
 
-Times are whole milliseconds since 1970 (UTC) in BIGINT columns named `*_at`; documents are JSON in TEXT. Values of
+Times are whole milliseconds since 1970 (UTC) in BIGINT columns named `*_at`; documents are JSON in TEXT. Texts are
+compared and sorted by their bytes, as SQLite does it; migrations/env.py sees to that in PostgreSQL. Values of
 environment properties, which may be secrets, are in `option` and `release` alone: plans, journals and events refer to a
 release by number.
 """
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 metadata = sa.MetaData()
 
 _time = sa.BigInteger
+_id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # whose INTEGER is as large, and counts by itself
 
 
 def _text(name: str, *more: object, null: bool = False, **options: object) -> sa.Column[str]:
@@ -37,7 +39,7 @@ access_key = sa.Table(
 audit = sa.Table(
     "audit",  # one row for each call that may change something: who, from where, what, how it ended
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
     sa.Column("at", _time, nullable=False),
     _text("user"),
     _text("source"),
@@ -230,6 +232,7 @@ host = sa.Table(
     _text("address"),  # JSON, see fleet/servers/address.py
     _text("host_key"),
     sa.Column("app_port", sa.Integer, nullable=False),
+    _text("app_address", null=True),  # None: every address of the server
     _text("labels"),  # JSON list
     _text("state"),  # joining, ready, leaving
     _text("python", null=True),
@@ -270,7 +273,7 @@ endpoint = sa.Table(
 operation = sa.Table(
     "operation",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
     _text("environment_id", sa.ForeignKey("environment.id")),
     _text("kind"),  # create, update, rollback, terminate, …
     _text("origin"),  # user, system
@@ -304,11 +307,15 @@ operation = sa.Table(
     ),
 )
 
+is_open = operation.c.phase != sa.literal_column("'done'")
+"""Of an operation. Written out, and no parameter: where one may decide on a partial index, SQLite plans the statement
+anew each time that it is bound, which takes ten times as long as to execute it."""
+
 journal = sa.Table(
     "journal",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("operation_id", sa.Integer, sa.ForeignKey("operation.id"), nullable=False),
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
+    sa.Column("operation_id", _id, sa.ForeignKey("operation.id"), nullable=False),
     _text("key"),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("at", _time, nullable=False),
@@ -319,7 +326,7 @@ journal = sa.Table(
 event = sa.Table(
     "event",
     metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", _id, primary_key=True, autoincrement=True),
     sa.Column("at", _time, nullable=False, unique=True),  # strictly growing, in commit order
     _text("application", null=True),
     _text("environment_id", null=True),

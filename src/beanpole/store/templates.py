@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from beanpole.store import rows
 from beanpole.store.facts import bucket_of
 from beanpole.store.schema import object_
 
@@ -48,6 +49,4 @@ def remove_all(db: sa.Connection, application: str) -> None:
 
 
 def _below(db: sa.Connection, prefix: str) -> sa.ColumnElement[bool]:
-    # Not LIKE, which takes capital letters for small ones in one of the two databases.
-    begins = sa.func.substr(object_.c.key, 1, len(prefix)) == prefix
-    return (object_.c.bucket == bucket_of(db)) & begins
+    return (object_.c.bucket == bucket_of(db)) & rows.begins(object_.c.key, prefix)

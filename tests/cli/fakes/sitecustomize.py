@@ -28,6 +28,7 @@ class Options:
     balancer: tuple[str, int]
     domain: str
     region: str
+    database: Any = None
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):

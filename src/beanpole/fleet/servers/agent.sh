@@ -14,18 +14,21 @@ if [ -n "$3" ] && ! getent passwd "$3" >/dev/null; then
     useradd --system --no-log-init --no-create-home $group --home-dir "$4" --shell "$shell" --comment Beanpole "$3"
 fi
 
-# What an earlier Beanpole left to stand in for the agent beside a balancer.
+# What an earlier Beanpole left to stand in for the agent beside a balancer. Envoy goes on: the agent takes it up.
 for name in "$PROXY" "$EDGE"; do
-    if [ "$1" = "beanpole-agent-$name.service" ] && [ -e "$UNITS/beanpole-$name.service" ]; then
+    stand_in=$UNITS/beanpole-$name.service
+    if [ "$1" = "beanpole-agent-$name.service" ] && [ -e "$stand_in" ]; then
+        sed -i 's/^KillMode=.*/KillMode=none/' "$stand_in"
+        systemctl daemon-reload
         systemctl disable --quiet --now "beanpole-$name.service"
-        rm -f "$UNITS/beanpole-$name.service"
+        rm -f "$stand_in" "$ROOT/$name/start.sh"
         systemctl daemon-reload
     fi
 done
 
 file=$UNITS/$1
 again=no
-if ! printf '%s' "$2" | cmp -s - "$file"; then
+if [ ! -f "$file" ] || [ "$(cat "$file")" != "$(printf '%s' "$2")" ]; then
     if [ -e "$file" ]; then again=yes; fi
     # Its name is no unit's until it is whole.
     draft=$UNITS/.$1.$$

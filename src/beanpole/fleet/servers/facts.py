@@ -146,6 +146,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     firewalls: tuple[str, ...] = ()
     """Firewalls that are switched on, as far as an ordinary user sees: ufw, firewalld."""
     firewall_tools: tuple[str, ...] = ()
+    missing_tools: tuple[str, ...] = ()
+    """Programs that our scripts need there, and that are not."""
 
     @property
     def powerful(self) -> bool:

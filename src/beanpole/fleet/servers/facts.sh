@@ -103,6 +103,9 @@ look_machine() {
     for file in /var/app /var/app/current /var/app/staging; do
         if [ -h "$file" ] || [ -e "$file" ]; then ls -ld "$file" | lines var_app; fi
     done
+    for name in base64 find getent sha256sum tar useradd userdel; do
+        tool "$name" >/dev/null || say missing_tool "$name"
+    done
     if grep -q '^ENABLED=yes' /etc/ufw/ufw.conf; then say firewall ufw; fi
     if [ -d /run/firewalld ]; then say firewall firewalld; fi
     for name in nft iptables; do

@@ -36,6 +36,7 @@ def findings(facts: Facts, wanted: Wanted) -> tuple[Finding, ...]:
         *_names(facts, wanted),
         *prerequisites.rights(facts),
         *prerequisites.system(facts),
+        *prerequisites.tools(facts),
         *prerequisites.pythons(facts),
         *prerequisites.machine(facts),
         *room.disks(facts, wanted),

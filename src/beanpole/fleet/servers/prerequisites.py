@@ -27,6 +27,12 @@ ARCHITECTURES = ("x86_64", "aarch64")
 """What Envoy is built for."""
 
 
+_TOOLS = {"find": ("findutils", "findutils"), "tar": ("tar", "tar"), "getent": ("libc-bin", "glibc-common")}
+_TOOLS |= dict.fromkeys(("base64", "sha256sum"), ("coreutils", "coreutils"))
+_TOOLS |= dict.fromkeys(("useradd", "userdel"), ("passwd", "shadow-utils"))
+"""The packages of programs that smallest systems lack, of apt and of dnf."""
+
+
 def rights(facts: Facts) -> Iterator[Finding]:
     if facts.uid == 0:
         return
@@ -86,6 +92,14 @@ def system(facts: Facts) -> Iterator[Finding]:
     elif state == "degraded" or failed:
         cause = f"systemd is degraded: {some(failed, 'unit')} failed" if failed else "systemd is degraded"
         yield warning("systemd-degraded", cause, "`systemctl --failed`; then mend, or `sudo systemctl reset-failed`")
+
+
+def tools(facts: Facts) -> Iterator[Finding]:
+    missing = [name for name in facts.missing_tools if name in _TOOLS]
+    if missing:
+        at = 1 if _family(facts) == "dnf" else 0
+        packages = " ".join(dict.fromkeys(_TOOLS[name][at] for name in missing))
+        yield blocking("tools-missing", f"there is no {' and no '.join(missing)}", _install(facts, packages))
 
 
 def pythons(facts: Facts) -> Iterator[Finding]:

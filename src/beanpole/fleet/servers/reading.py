@@ -123,6 +123,7 @@ def _facts(values: dict[str, list[str]]) -> Facts:
         selinux={"1": "enforcing", "0": "permissive"}.get(enforcing or ""),
         firewalls=tuple(values["firewall"]),
         firewall_tools=tuple(values["firewall_tool"]),
+        missing_tools=tuple(values["missing_tool"]),
     )
 
 

@@ -107,7 +107,7 @@ check_holder() {
     fi
 }
 
-# keep_balancer NAME: Envoy runs on, and a unit starts the same one after a boot, when no agent is there to do it.
+# keep_balancer NAME: Envoy runs on, as the process of a unit, which starts the same one again when it dies and at boot.
 keep_balancer() {
     newest=0
     for path in /proc/[0-9]*; do
@@ -124,10 +124,34 @@ keep_balancer() {
         if [ "${folder##*/}" -gt $newest ]; then
             newest=${folder##*/}
             words=$(tr '\0' ' ' <"$path/cmdline")
+            pid=${path##*/}
             kept=$folder
         fi
     done
     [ $newest -gt 0 ] || return 0
+    cat >"$ROOT/$1/start.sh" <<END
+# The Envoy that ran when Beanpole left becomes this unit's as it is; another is started when that one is no more.
+set -eu
+pid=$pid
+if [ "\$(readlink /proc/\$pid/cwd)" = "$kept" ]; then
+    while IFS=: read -r number controllers group; do
+        case \$number:\$controllers in
+        0: | *:name=systemd) ;;
+        *) continue ;;
+        esac
+        for mount in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+            place=\$mount\$group/cgroup.procs
+            if [ -e "\$place" ]; then echo "\$pid" >"\$place" || :; fi
+        done
+    done </proc/self/cgroup
+else
+    # An agent that comes back finds it by its mark.
+    rm -f admin.sock process.json
+    env -i PATH=/usr/bin:/bin "BEANPOLE_PROCESS=$ROOT/$1:envoy-$newest:" $words &
+    pid=\$!
+fi
+echo "\$pid" >/run/beanpole-$1.pid
+END
     cat >"$UNITS/beanpole-$1.service" <<END
 [Unit]
 Description=Balancer that Beanpole left here ($1)
@@ -136,12 +160,14 @@ After=network.target
 StartLimitIntervalSec=0
 
 [Service]
+Type=forking
+PIDFile=/run/beanpole-$1.pid
 WorkingDirectory=$kept
-ExecStartPre=-/bin/rm -f $kept/admin.sock
-ExecStart=$words
+ExecStart=/bin/sh $ROOT/$1/start.sh
 LimitNOFILE=65536
+KillMode=control-group
 Restart=always
-RestartSec=1
+RestartSec=100ms
 
 [Install]
 WantedBy=multi-user.target
@@ -160,6 +186,10 @@ leave() {
         systemctl stop $agents
         remove_units $agents
     fi
+    for name in "$PROXY" "$EDGE"; do
+        # Now that no agent would start an Envoy of its own when this one dies.
+        if [ -e "$UNITS/beanpole-$name.service" ]; then systemctl start "beanpole-$name.service"; fi
+    done
     rm -rf "$SOCKETS" "$PROGRAMS" "$BLOBS" "$BINARIES"/uv*
     rm -f "$HOLDER"
 }

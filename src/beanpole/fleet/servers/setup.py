@@ -45,11 +45,13 @@ LOOK = 0.1
 
 @dataclass(frozen=True)
 class Installed:
-    """`sent`: bytes that went. `waiting`: agents that had a job, and still run the program of before."""
+    """`sent`: bytes that went. `waiting`: agents that had a job, and still run the program of before. `proxied`: the
+    server has a proxy of ours already."""
 
     changed: bool
     sent: int
     waiting: tuple[str, ...]
+    proxied: bool = False
 
 
 class _Agent(msgspec.Struct, frozen=True, array_like=True):
@@ -101,7 +103,8 @@ class Setup:
                 done(server.name, await server.script("equip", server.python, program.name, *words, limit=SCRIPT_LIMIT))
             old = [each.name for each in found.agents if each.version != NEW and not self._is_present(each.version)]
             waiting = [name for name in old if not await self._renewed(server, name)]
-            return Installed(changed or bool(old), sent, tuple(waiting))
+            proxied = any(each.name == layout.PROXY for each in found.agents)
+            return Installed(changed or bool(old), sent, tuple(waiting), proxied)
 
     async def balancer_agent(self, server: Server, name: str = layout.PROXY) -> AgentClient:
         """The agent beside the server's proxy, or beside the edge there; the server is made ready and the agent started

@@ -16,6 +16,8 @@ names=$names,EnvironmentFiles,ExecStartPre,ExecStartPost,ExecStop,ExecReload,Nee
 say show "$(systemctl show --no-pager --property="$names" -- "$1" | pack)"
 say text "$(systemctl cat --no-pager -- "$1" 2>/dev/null | pack)"
 
+say kernel "$(uname -r)"
+
 value() { systemctl show --property="$1" --value -- "$unit"; }
 unit=$1
 user=$(value User)

@@ -71,6 +71,8 @@ class Unit:
     python: Python | None = None
     hooks: tuple[str, ...] = ()
     """Directives that run something beside ExecStart."""
+    kernel: tuple[int, int] | None = None
+    """Linux's version; None: not known."""
 
 
 def parse(name: str, told: Iterable[list[str]]) -> Unit:
@@ -108,6 +110,7 @@ def parse(name: str, told: Iterable[list[str]]) -> Unit:
         large={_unpacked(words[1]): int(words[0]) for words in of.get("large", []) if len(words) > 1},
         revision=_first(of, "revision").strip(),
         python=python,
+        kernel=_kernel(of),
         hooks=tuple(key for key in ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecReload") if shown.get(key)),
     )
 
@@ -150,6 +153,11 @@ def _listening(text: str, pids: set[str]) -> tuple[Listening, ...]:
             address = match["address"].partition("%")[0].strip("[]")
             found.add((address if address != "*" else "::", int(match["port"])))
     return tuple(Listening(*each) for each in sorted(found))
+
+
+def _kernel(of: dict[str, list[list[str]]]) -> tuple[int, int] | None:
+    found = re.match(r"(\d+)\.(\d+)", " ".join(of.get("kernel", [[]])[0]))
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _python(of: dict[str, list[list[str]]]) -> Python | None:

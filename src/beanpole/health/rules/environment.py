@@ -85,7 +85,10 @@ def _instances(facts: EnvironmentFacts, counted: list[list[Problem]]) -> list[Pr
         groups = [[each.status for each in troubles if each.kind in kinds] for troubles in counted]
         statuses = [worst(group) for group in groups if group]
         if statuses:
-            found.append(Problem(kinds[0], _share(statuses, total), sentence(facts, len(statuses), total)))
+            # Where the balancer sends nobody anything, nobody is served, however well the instances are otherwise.
+            nobody = kinds == ("unhealthy",) and len(statuses) == total
+            status: Status = "Severe" if nobody else _share(statuses, total)
+            found.append(Problem(kinds[0], status, sentence(facts, len(statuses), total)))
     return found
 
 

@@ -91,7 +91,7 @@ def _checked(facts: InstanceFacts, now: float) -> list[Problem]:
     seconds = now - checked.since
     if checked.view == "unhealthy":
         status = thresholds.UNHEALTHY.status(seconds)
-        cause = f"ELB health check has been failing for {duration(seconds)}."
+        cause = f"ELB health check has been failing for {duration(max(seconds, 1))}."
         return [Problem("unhealthy", status, cause)] if status else []
     status = thresholds.UNCHECKED.status(seconds)
     cause = f"Instance ELB health has not been available for {duration(seconds)}."

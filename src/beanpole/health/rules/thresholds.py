@@ -1,8 +1,8 @@
 """Every number by which health is judged. Elastic Beanstalk documents none of them, so they are ours.
 
 They agree with all that is documented or was seen of the real service: 5 % of requests with 4xx are Ok, 19.9 % with 5xx
-are Degraded, 50 % are Severe, one Severe instance of five makes the environment Warning, and wrong versions on three of
-five make it Degraded.
+are Degraded, 50 % are Severe, one Severe instance of five makes the environment Warning, wrong versions on three of
+five make it Degraded, and a health check that fails on all instances makes it Severe, however few requests there are.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ SILENT = 30.0
 LONG_SILENT = 300.0
 """Seconds without an answer of the agent after which NoData becomes Severe: nobody supervises the application."""
 
-UNHEALTHY = Levels(None, 60.0, 300.0)
-"""Seconds for which the balancer's check fails. Shorter ones are restarts, which have sentences of their own."""
+UNHEALTHY = Levels(None, 0.0, 300.0)
+"""Seconds for which the balancer's check fails. At once: the balancer has asked several times before it says so, and
+sends the instance nothing from then on, so that its requests cannot tell. One bad look does not count for the
+environment."""
 
 UNCHECKED = Levels(60.0, None, 300.0)
 """Seconds for which the balancer says nothing of an instance. Severe after five minutes is documented."""

@@ -14,7 +14,7 @@ from beanpole.balancer.lint import lint
 from beanpole.balancer.pool import Pool
 from beanpole.operations.blame import StepUnknown
 from beanpole.operations.health_check import checks_needed, forgives, health_check
-from beanpole.operations.steps.arrive import command_timeout
+from beanpole.operations.steps.arrive import KEPT, command_limit, command_timeout, run_hooks
 from beanpole.operations.steps.leave import leave
 from beanpole.operations.steps.smoke import limit, smoke_instance
 from beanpole.operations.steps.turn import take_turn
@@ -34,8 +34,8 @@ SWITCH_TIMEOUT = 120.0
 """Seconds for the processes beside `web` to go over, and for a release to become the boot target."""
 
 VERDICT_RESERVE = 600.0
-"""Seconds beyond the smoke tests and the gate before an agent takes a stop-first start back by itself: a control plane
-that died has that long to come back."""
+"""Seconds beyond the smoke tests, the gate and the hooks before an agent takes a stop-first start back by itself: a
+control plane that died has that long to come back."""
 
 DEPLOYMENT = "beanpole:deployment"
 
@@ -59,9 +59,9 @@ async def activate(work: Work) -> dict[str, Any]:
     endpoint = Endpoint(*where, "serving", work.now(), health, *_files(started.get("static")), weight)
     with work.writing() as db:
         instances.put_endpoint(db, endpoint)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     work.progress("waiting for the balancer to find it healthy")
-    if not await work.parts.edge.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
+    if not await work.parts.balancers.healthy(work.environment.id, endpoint, EDGE_TIMEOUT):
         unhealthy = work.failed(
             f"the release answers on {started['address']}:{started['port']} but the balancer's health check does not "
             f"pass within {EDGE_TIMEOUT:.0f} s",
@@ -72,7 +72,7 @@ async def activate(work: Work) -> dict[str, Any]:
         work.say(f"{unhealthy.blame.line()} The deployment goes on, as its settings say.", "WARN")
     with work.writing() as db:
         instances.drain(db, work.now(), work.instance, keep=digest)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     return {"address": started["address"], "port": started["port"], "seconds": started.get("seconds")}
 
 
@@ -117,6 +117,8 @@ async def finish(work: Work) -> dict[str, Any]:
     digest = work.release.digest
     grace = work.settings.seconds(DEPLOYMENT, "StopGrace")
     await work.job("switch", {"release": digest, "grace": grace, "serving": True}, SWITCH_TIMEOUT + grace)
+    # Before the commit: a release whose hooks failed is nothing that a boot may start.
+    await run_hooks(work, "postdeploy", command_limit(work), unless=KEPT)
     with work.parts.database.read() as db:
         keep = environments.kept_digests(db, work.environment.id, work.settings.integer(DEPLOYMENT, "KeepReleases"))
     await work.job("commit", {"release": digest, "keep": keep, "serving": True}, SWITCH_TIMEOUT)
@@ -136,7 +138,7 @@ async def register(work: Work) -> dict[str, Any]:
     health = msgspec.json.encode(health_check(work.settings)).decode()
     with work.writing() as db:
         instances.set_health(db, work.instance, health)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     return {}
 
 
@@ -164,6 +166,7 @@ def start_arguments(work: Work) -> dict[str, Any]:
     check = health_check(work.settings)
     # A connection is what is left to ask of a release whose health does not count.
     path = None if forgives(work.settings) else check.path
+    hooks = command_timeout(work) if work.release.content.hooks else 0.0
     return {
         "release": work.release.digest,
         "health": {"path": path, "codes": check.codes, "timeout": check.timeout},
@@ -171,5 +174,5 @@ def start_arguments(work: Work) -> dict[str, Any]:
         "fixed_port": work.release.content.fixed_port,
         "grace": work.settings.seconds(DEPLOYMENT, "StopGrace"),
         "stop_first": work.alone,
-        "verdict": limit(tests_of(work.settings)) + gate_limit(work) + VERDICT_RESERVE,
+        "verdict": limit(tests_of(work.settings)) + gate_limit(work) + hooks + VERDICT_RESERVE,
     }

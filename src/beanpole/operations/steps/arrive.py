@@ -1,7 +1,12 @@
-"""Fetch, Once and Prepare: the release arrives on an instance and is made ready there, while the old one serves."""
+"""Fetch, Once and Prepare: the release arrives on an instance and is made ready there, while the old one serves.
+
+In Elastic Beanstalk's order: prebuild hooks, container commands (the leader's first), predeploy hooks. All of a step
+have one time-out together.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +17,7 @@ from beanpole.operations.blame import Blame, StepFailed
 from beanpole.operations.release import Process, commands_for
 from beanpole.platforms.ports import localize
 from beanpole.platforms.procfile import WEB
+from beanpole.policies.plan import Finish, Once, Prepare
 from beanpole.store.bundles import Manifest
 
 if TYPE_CHECKING:
@@ -34,6 +40,12 @@ UNKNOWN_JOB = 400
 
 ENGINE_GRACE = 240
 """Seconds that Elastic Beanstalk adds to the command time-out of the option settings."""
+
+KEPT = "kept"
+"""In Prepare's result: the release had passed on the instance before, and comes back as it is."""
+
+PREBUILD = "prebuild"
+"""The stage, and in Once's result: its hooks ran on the leader."""
 
 
 async def fetch(work: Work) -> dict[str, Any]:
@@ -73,21 +85,56 @@ async def _is_here(work: Work) -> bool:
 
 
 async def once(work: Work) -> dict[str, Any]:
+    until = command_limit(work)
+    await run_hooks(work, PREBUILD, until)
     commands = commands_for(work.release.content, leader=True)
-    await work.job("run", run_arguments(work, "Once", commands), command_timeout(work) + LONGER, repeat=False)
-    return {"commands": [command["name"] for command in commands]}
+    await _run(work, "Once", commands, until, repeat=False)
+    return {"commands": [command["name"] for command in commands], PREBUILD: True}
 
 
 async def prepare(work: Work) -> dict[str, Any]:
     content = work.release.content
     if (work.operation.kind == "rollback" or content.turn) and await _is_kept(work):
-        return {"commands": []}
+        return {"commands": [], KEPT: True}
+    until = command_limit(work)
+    await run_hooks(work, PREBUILD, until, unless=PREBUILD)  # the leader's came before its commands
     commands = commands_for(content, leader=False)
     if commands:
-        await work.job("run", run_arguments(work, "Prepare", commands), command_timeout(work) + LONGER)
+        await _run(work, "Prepare", commands, until)
+    await run_hooks(work, "predeploy", until)
     prepared = await work.job("prepare", prepare_arguments(work), FETCH_TIMEOUT)
     _tell_missing(work, prepared.get("missing", []))
     return {"commands": [command["name"] for command in commands]}
+
+
+async def run_hooks(work: Work, stage: str, until: float, *, unless: str = "") -> None:
+    """Run the release's hooks of that stage, if the step says so, until that time of the loop's clock.
+
+    `unless`: a word with which an earlier step of the slot noted that there is no need. A stage that its agent's death
+    interrupted is run again from its first hook.
+    """
+    if not isinstance(work.step, Once | Prepare | Finish) or not work.step.hooks:
+        return
+    if unless and work.noted(unless):
+        return
+    seconds = _left(until)
+    arguments = _commands_arguments(work, stage, seconds) | {"of": work.step.hooks}
+    await work.job("hooks", arguments, seconds + LONGER, name=stage)
+
+
+async def _run(work: Work, stage: str, commands: list[dict[str, Any]], until: float, *, repeat: bool = True) -> None:
+    seconds = _left(until)
+    arguments = _commands_arguments(work, stage, seconds) | {"commands": commands}
+    await work.job("run", arguments, seconds + LONGER, repeat=repeat)
+
+
+def _left(until: float) -> float:
+    return max(until - asyncio.get_running_loop().time(), 0.0)
+
+
+def command_limit(work: Work) -> float:
+    """When the commands and hooks of a step that begins now must have ended, by the loop's clock."""
+    return asyncio.get_running_loop().time() + command_timeout(work)
 
 
 def _tell_missing(work: Work, missing: list[str]) -> None:
@@ -127,14 +174,13 @@ def _command(work: Work, process: Process) -> str:
     return process.command
 
 
-def run_arguments(work: Work, stage: str, commands: list[dict[str, Any]]) -> dict[str, Any]:
+def _commands_arguments(work: Work, stage: str, seconds: float) -> dict[str, Any]:
     return {
         "release": work.release.digest,
         "stage": stage,
-        "commands": commands,
         "environment": work.release.content.environment,
         "layer": _layer_folder(work),
-        "timeout": command_timeout(work),
+        "timeout": seconds,
     }
 
 

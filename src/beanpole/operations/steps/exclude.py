@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 async def exclude(work: Work) -> dict[str, Any]:
     """Only the database and the edge change: what happens on the instance is unknown, and it is asked nothing."""
     out = leave_rotation_of(work)
-    await work.parts.edge.apply()
+    await work.parts.balancers.apply()
     stands = "is out of rotation" if out else "goes on getting requests, because no other instance serves,"
     work.say(
         f"[Instance: {work.instance}] It cannot be reached and {stands} until it can be brought into line.", "WARN"
@@ -21,19 +21,19 @@ async def exclude(work: Work) -> dict[str, Any]:
     return {"excluded": out}
 
 
-def leave_rotation_of(work: Work, *, alone: bool = False) -> bool:
-    """No new requests to the instance. Not `alone`: False, and it stays in rotation, when no other instance serves.
+def leave_rotation_of(work: Work, *, least: int = 1, keep: str | None = None) -> bool:
+    """No new requests to the instance. False, and it stays in rotation, when fewer than `least` other ones serve.
 
     A server that SSH does not reach may serve well: without anybody else it would be us who makes the outage. Then it
-    gets them for the release of this phase alone, if that one is among several: the others are not wanted.
+    gets them for the release `keep` alone, the one of this phase where none is given, if that one is among several: the
+    others are not wanted.
     """
+    keep = keep if keep is not None or work.brought is None else work.brought.digest
     with work.writing() as db:
-        everyone = instances.endpoints(db, work.environment.id)
-        others = any(each.state == "serving" and each.instance_id != work.instance for each in everyone)
-        if not alone and not others:
-            mine = {each.digest for each in everyone if each.state == "serving" and each.instance_id == work.instance}
-            if work.brought is not None and work.brought.digest in mine:
-                instances.drain(db, work.now(), work.instance, keep=work.brought.digest)
+        serving = [each for each in instances.endpoints(db, work.environment.id) if each.state == "serving"]
+        if len({each.instance_id for each in serving} - {work.instance}) < least:
+            if keep in {each.digest for each in serving if each.instance_id == work.instance}:
+                instances.drain(db, work.now(), work.instance, keep=keep)
             return False
         instances.drain(db, work.now(), work.instance, keep=None)
         instances.update(db, work.instance, release=None)

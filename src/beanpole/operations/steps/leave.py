@@ -39,7 +39,7 @@ async def leave_rotation(work: Work) -> dict[str, Any]:
         with work.writing() as db:
             for endpoint in instances.endpoints_of(db, work.instance):
                 instances.remove_endpoint(db, work.instance, endpoint.digest)
-        await work.parts.edge.apply()
+        await work.parts.balancers.apply()
         return {"silent": str(silence)}
 
 
@@ -50,7 +50,7 @@ async def terminate(work: Work) -> dict[str, Any]:
         instances.update(db, work.instance, state="terminating")
     if gone:
         # A control plane that died had done all of it, but for the last word to the balancer.
-        await work.parts.edge.apply()
+        await work.parts.balancers.apply()
         return {}
     await _stop_all(work)
     try:
@@ -63,7 +63,7 @@ async def terminate(work: Work) -> dict[str, Any]:
         work.say(f"[Instance: {work.instance}] {words}", "WARN")
     with work.writing() as db:
         instances.remove(db, work.instance)
-    await work.parts.edge.apply()
+    await work.parts.balancers.apply()
     work.say(f"Removed instance [{work.instance}] from your environment.")
     return {}
 
@@ -77,7 +77,7 @@ async def leave(work: Work, *, keep: str | None, heard: bool = False) -> int:
     began = work.now()
     with work.writing() as db:
         instances.drain(db, began, work.instance, keep=keep)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     told = work.now()
     leaving = [endpoint for endpoint in work.endpoints() if endpoint.digest != keep]
     delay = drain_delay(work)
@@ -89,7 +89,7 @@ async def leave(work: Work, *, keep: str | None, heard: bool = False) -> int:
         # Never longer than the delay itself, though somebody put the clock back.
         left = min(since / 1000 + delay - work.now() / 1000, delay)
         work.progress("letting requests end")
-        cut += await work.parts.edge.idle(work.environment.id, endpoint, max(left, 0.0))
+        cut += await work.parts.balancers.idle(work.environment.id, endpoint, max(left, 0.0))
     if cut:
         work.say(
             f"[Instance: {work.instance}] {cut} requests or connections were still open after the drain deadline of "
@@ -99,7 +99,7 @@ async def leave(work: Work, *, keep: str | None, heard: bool = False) -> int:
     with work.writing() as db:
         for endpoint in leaving:
             instances.remove_endpoint(db, work.instance, endpoint.digest)
-    await work.parts.edge.apply(work.instance)
+    await work.parts.balancers.apply(work.instance)
     return cut
 
 

@@ -1,15 +1,14 @@
 """Preflight: is there room for the release beside the running one? Changes nothing.
 
-A server of its own that has no memory for both runs them one after the other: the other instances serve meanwhile.
+A server of its own that has no memory for both runs them one after the other: the other instances serve meanwhile. So
+does this machine on the way back, which cannot be refused.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, Any
 
-from beanpole.fleet.agent_client import AgentError
+from beanpole.operations.resident import usual
 from beanpole.operations.steps.arrive import manifest_of
 from beanpole.operations.steps.turn import REMEDY, may_pause
 from beanpole.platforms.procfile import WEB
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 20.0
 """Seconds for an instance to say how it is."""
-
-ASKED = 2
-"""Instances that are asked how much the application takes, when the first does not answer."""
 
 DISK_RESERVE = 200 * 2**20
 """Bytes that stay free for logs and the system whatever is deployed."""
@@ -35,7 +31,7 @@ async def preflight(work: Work) -> dict[str, Any]:
     """`alone` in the result: why both releases cannot run at once there."""
     facts = await work.job("preflight", {}, TIMEOUT)
     if work.slot.startswith("new-"):
-        facts = {**facts, "rss": await _usual(work)}
+        facts = {**facts, "rss": await usual(work.parts, work.environment.id, WEB)}
     shared = work.parts.fleet.place(work.instance).shared_machine
     together = len(work.step.slots) if shared else 1  # how many instances share the memory that each of them reports
     full = short_of_disk(facts, manifest_of(work).size, together)
@@ -45,23 +41,11 @@ async def preflight(work: Work) -> dict[str, Any]:
     narrow = short_of_memory(facts, together) if work.release.content.stop_first is None else None
     if narrow is None:
         return found
-    if shared:
+    if shared and work.phase == "forward":
         raise work.failed(narrow, "Free some memory, or deploy in smaller batches.")
     _consent(work, narrow)
     work.say(f"[Instance: {work.instance}] Stop-first: {narrow}.", "WARN")
     return found | {"alone": narrow}
-
-
-async def _usual(work: Work) -> int:
-    """Bytes that the release in force takes on another instance, as a new one will; 0 where nobody tells."""
-    with work.parts.database.read() as db:
-        serving = [each for each in instances.endpoints(db, work.environment.id) if each.state == "serving"]
-    for each in serving[:ASKED]:
-        with contextlib.suppress(AgentError, TimeoutError):
-            async with asyncio.timeout(TIMEOUT):
-                processes = (await work.parts.fleet.state(each.instance_id))["processes"]
-            return max((known["rss"] or 0 for known in processes if known["name"] == WEB and known["pid"]), default=0)
-    return 0
 
 
 def short_of_disk(facts: dict[str, Any], bundle: int, together: int) -> str | None:

@@ -14,7 +14,7 @@ import msgspec
 
 from beanpole.balancer.pool import Pin
 from beanpole.balancer.shares import weights
-from beanpole.fleet.balancers import SETTLED
+from beanpole.fleet.proxy import SETTLED
 from beanpole.operations.slots import instance_of
 from beanpole.operations.steps.leave import drain_delay
 from beanpole.policies.plan import Shift
@@ -92,7 +92,7 @@ async def _let_choose(work: Work, chosen: Collection[str], pin: Pin) -> None:
     await _tell(work)
     limit = asyncio.get_running_loop().time() + WARM_LIMIT
     while asyncio.get_running_loop().time() < limit:
-        views = await work.parts.edge.canary(work.environment.id)
+        views = await work.parts.balancers.canary(work.environment.id)
         if all(view and any(seen["healthy"] for seen in view.values()) for view in views):
             return
         await asyncio.sleep(LOOK)
@@ -104,7 +104,7 @@ async def _choose_no_more(work: Work, chosen: Collection[str]) -> None:
     limit = asyncio.get_running_loop().time() + drain_delay(work)
     calm = 0
     while calm < SETTLED and asyncio.get_running_loop().time() < limit:
-        views = await work.parts.edge.canary(work.environment.id)
+        views = await work.parts.balancers.canary(work.environment.id)
         calm = 0 if any(seen["active"] for view in views for seen in view.values()) else calm + 1
         await asyncio.sleep(LOOK)
     with work.writing() as db:
@@ -113,5 +113,5 @@ async def _choose_no_more(work: Work, chosen: Collection[str]) -> None:
 
 
 async def _tell(work: Work) -> None:
-    await work.parts.edge.apply()
-    await work.parts.edge.settle(TELL_LIMIT)
+    await work.parts.balancers.apply()
+    await work.parts.balancers.settle(TELL_LIMIT)

@@ -46,10 +46,10 @@ async def smoke_instance(work: Work) -> int:
 async def smoke(work: Work) -> dict[str, Any]:
     """Ask the environment as its users do: through the balancer, by its name."""
     tests, name = tests_of(work.settings), host(work)
-    if not name:
+    if not name or not work.parts.balancers.leads_to(work.environment.id):
         work.say("No name leads to the environment through the balancer, so it was not asked for its endpoints there.")
         return {"passed": 0}
-    listen = work.parts.edge.listen
+    listen = work.parts.balancers.listen
     address = _EVERYWHERE.get(listen.address, listen.address)
     failures: list[Finding] = []
     for number, test in enumerate(tests):
@@ -73,7 +73,7 @@ async def smoke(work: Work) -> dict[str, Any]:
 def host(work: Work) -> str:
     """As users' requests bear it; '' for an environment without a name."""
     prefix = work.environment.cname_prefix
-    return work.parts.edge.cname(prefix) if prefix else ""
+    return work.parts.balancers.cname(prefix) if prefix else ""
 
 
 def limit(tests: Sequence[SmokeTest]) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from beanpole.fleet.proxy import TROUBLE
 from beanpole.policies.plan import Swap
-from beanpole.store import environments
+from beanpole.store import environments, hosts
 from beanpole.store.operations import journal_of, record
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 async def swap(work: Work) -> dict[str, Any]:
     """On the way back the names change places once more, if they had; a balancer that is in trouble hears it later."""
-    edge = work.parts.edge
+    balancers = work.parts.balancers
     if work.phase == "forward":
-        await edge.apply_everywhere()
+        await balancers.apply_everywhere()
     names = await asyncio.to_thread(_exchange, work)
     try:
-        await edge.apply_everywhere()
+        await balancers.apply_everywhere()
     except TROUBLE as problem:
         if work.phase == "forward":
             raise
         work.say(f"{str(problem).rstrip('.')}. It is told where the names lead as soon as it can be.", "WARN")
     if names:
-        work.say(f"'{edge.cname(names['mine'])}' now points to '{work.environment.name}'.")
+        work.say(f"'{balancers.cname(names['mine'])}' now points to '{work.environment.name}'.")
     return names
 
 
@@ -55,6 +55,7 @@ def _exchange(work: Work) -> dict[str, Any]:
             name = other.name if other is not None else step.other
             raise work.failed(f"environment {name} is being terminated", "Swap with another one.")
         environments.exchange_names(db, one, other)
+        hosts.exchange_catch_alls(db, one.id, other.id)
         for each in (one, other):
             environments.update(db, each.id, terminate_at=None)
         names = {"mine": other.cname_prefix, "other": one.cname_prefix}

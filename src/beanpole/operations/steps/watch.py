@@ -33,12 +33,15 @@ LOOK = 2.0
 UNWELL = 10.0
 """Seconds for which an instance is unhealthy before it counts: a process that ends is started again sooner."""
 
+NEVER = 1 << 40
+"""A second after which nothing was counted yet."""
+
 REMEDY = "Look at the logs of the new release. `beanpole:canary` has the options by which it is judged."
 
 
 @dataclass
 class Evidence:
-    """Up to the second `until`, since 1970. `minute`: the last one that is journaled."""
+    """Up to the second `until`, since 1970 by the balancer's clock. `minute`: the last one that is journaled."""
 
     until: int
     new: Arm = field(default_factory=Arm)
@@ -53,10 +56,10 @@ async def watch(work: Work) -> dict[str, Any]:
     if not isinstance(step, Watch):
         raise TypeError(f"{type(step).__name__} judges nothing")
     loop, terms = asyncio.get_running_loop(), terms_of(work.settings)
-    began = await asyncio.to_thread(_began, work)
+    began, now = await _began(work)
     evidence = _evidence(work, began)
-    # By both clocks, since somebody may put one of them back.
-    end = loop.time() + min(began / 1000 + step.seconds - work.now() / 1000, step.seconds)
+    # By both clocks, since somebody may put the balancer's back.
+    end = loop.time() + min(began + step.seconds - now, step.seconds)
     chosen = set(concerned(work, step.to))
     while True:
         await _count(work, chosen, evidence)
@@ -88,22 +91,30 @@ def _key(work: Work, what: str) -> str:
     return f"{work.phase}/{work.step.key}/{work.slot}/{what}"
 
 
-def _began(work: Work) -> int:
-    """When the watch began, in milliseconds since 1970, before whatever deaths of control planes."""
+async def _began(work: Work) -> tuple[int, int]:
+    """The seconds in which the watch began, before whatever deaths of control planes, and in which it is now.
+
+    Both since 1970 by the balancer's own clock, by which requests are counted: ours may be another one, or be set.
+    """
+    now: int = (await work.parts.balancers.requests(NEVER))["now"]
+    return await asyncio.to_thread(_note_begin, work, now), now
+
+
+def _note_begin(work: Work, now: int) -> int:
     key = _key(work, "since")
     with work.writing() as db:
         known = operations.journal_of(db, work.operation.id).get(key)
         if known is None:
-            known = {"at": work.now()}
+            known = {"second": now}
             operations.record(db, work.operation, work.now(), key, known)
-    return int(known["at"])
+    return int(known["second"])
 
 
 def _evidence(work: Work, began: int) -> Evidence:
     """What a control plane that died had counted."""
     with work.parts.database.read() as db:
         journal = operations.journal_of(db, work.operation.id)
-    evidence = Evidence(until=began // 1000)
+    evidence = Evidence(until=began)
     while (known := journal.get(_key(work, f"minute-{evidence.minute + 1}"))) is not None:
         evidence.minute += 1
         evidence.until = known["until"]
@@ -125,7 +136,7 @@ def _note(work: Work, evidence: Evidence, minute: int) -> None:
 async def _count(work: Work, chosen: set[str], evidence: Evidence) -> None:
     """Add what ended since the last look. A balancer that does not tell now tells it the next time."""
     try:
-        counted = await work.parts.edge.requests(evidence.until)
+        counted = await work.parts.balancers.requests(evidence.until)
     except (AgentError, AgentWillNotStart):
         return
     arms = {_name(each): each.instance_id in chosen for each in _serving(work)}
@@ -145,7 +156,7 @@ async def _refuse_unwell(work: Work, chosen: set[str], evidence: Evidence) -> No
     if forgives(work.settings):
         return
     try:
-        view = (await work.parts.edge.view()).get(work.environment.id, {})
+        view = (await work.parts.balancers.view()).get(work.environment.id, {})
     except (AgentError, AgentWillNotStart):
         return
     now = asyncio.get_running_loop().time()

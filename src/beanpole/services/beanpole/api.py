@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ID = re.compile("[0-9]{1,18}")
-"""What the ids of operations look like; SQLite's integers have no more digits."""
+"""What the ids of operations look like; the databases' integers have no more digits."""
 
 _REMEDY = "Try again in a moment: an agent that died is started again. Killing one that hangs ends no application."
 
@@ -46,6 +46,8 @@ class ControlPlane:
     """Where this one is; what `beanpole status` shows."""
 
     home: str
+    database: str
+    """Its path, or its address without a password."""
     api: str
 
 
@@ -87,11 +89,12 @@ class Beanpole:
         return {
             "Version": __version__,
             "Home": self._here.home,
+            "Database": self._here.database,
             "StoreId": identity.store,
             "Region": identity.region,
             "Account": identity.account,
             "ApiUrl": self._here.api,
-            "BalancerUrl": self._control.edge.fronts[0].url,
+            "BalancerUrl": self._control.balancers.fronts[0].url,
             "Environments": len(live),
             "Instances": len(fleet),
         }
@@ -187,7 +190,7 @@ class Beanpole:
         with self._control.database.read() as db:
             environment = self._named(db, call)
             endpoints = instances.endpoints(db, environment.id)
-        counted = self._wait(self._control.edge.requests(self._control.database.now_ms() // 1000 - 60))
+        counted = self._wait(self._control.balancers.requests(self._control.database.now_ms() // 1000 - 60))
         totals = counted["totals"].get(environment.id, {})
         recent: dict[str, list[int]] = {}
         for pools in counted["seconds"].values():

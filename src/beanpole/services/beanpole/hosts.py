@@ -106,7 +106,7 @@ class HostCalls:
 
     def edges(self, _call: Call) -> dict[str, Any]:
         """The one that names lead to is the first."""
-        return {"Edges": [self._edge(front, leads=at == 0) for at, front in enumerate(self._control.edge.fronts)]}
+        return {"Edges": [self._edge(front, leads=at == 0) for at, front in enumerate(self._control.balancers.fronts)]}
 
     def move_edge(self, call: Call) -> dict[str, Any]:
         params = call.params
@@ -115,7 +115,7 @@ class HostCalls:
             self._wait(self._edges.home())
         else:
             self._wait(self._edges.to_host(name, params.get("Port"), params.get("Domain")))
-        return {"Edge": self._edge(self._control.edge.fronts[0], leads=True)}
+        return {"Edge": self._edge(self._control.balancers.fronts[0], leads=True)}
 
     def end_edges(self, call: Call) -> dict[str, Any]:
         return {"Cut": self._wait(self._edges.end_others(force=call.params.get("Force", False)))}
@@ -155,6 +155,7 @@ def _shape(host: Host, task: Task | None, reached: Reachability | None) -> dict[
         "HostKey": host.host_key,
         "Fingerprint": HostKey.read(host.host_key).fingerprint,
         "AppPort": host.app_port,
+        "AppAddress": host.app_address,
         "Labels": json.loads(host.labels),
         "State": host.state,
         "UnderWay": bool(words),

@@ -19,7 +19,7 @@ class Cnames:
     def available(self, call: Call) -> dict[str, Any]:
         prefix = call.params["CNAMEPrefix"]
         free = create.cname_available(self._control, prefix)
-        return {"Available": free, "FullyQualifiedCNAME": self._control.edge.cname(prefix)}
+        return {"Available": free, "FullyQualifiedCNAME": self._control.balancers.cname(prefix)}
 
     def swap(self, call: Call) -> None:
         by = By(call.caller.user, call.request_id)

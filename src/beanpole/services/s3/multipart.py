@@ -115,12 +115,10 @@ class Uploads:
 
     def page(self, bucket: str, prefix: str, delimiter: str, after: tuple[str, str], limit: int) -> Page[UploadRow]:
         """One page of the bucket's uploads behind that key and id, in the order of both."""
-        key: sa.ColumnElement[str] = upload.c.key
+        key = upload.c.key
         after_key, after_id = after
         with self._database.read() as db:
             buckets.require(db, bucket)
-            if db.dialect.name == "postgresql":
-                key = key.collate("C")  # as in the list of objects
             behind = key > after_key
             if after_id:
                 behind |= (key == after_key) & (upload.c.id > after_id)

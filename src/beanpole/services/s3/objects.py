@@ -137,9 +137,7 @@ class Objects:
         """One page of the bucket's list, in the order of the keys' UTF-8 bytes."""
         with self._database.read() as db:
             buckets.require(db, bucket)
-            key: sa.ColumnElement[str] = object_.c.key
-            if db.dialect.name == "postgresql":
-                key = key.collate("C")  # SQLite compares bytes by itself
+            key = object_.c.key
             query = sa.select(*_COLUMNS).where(object_.c.bucket == bucket, key >= prefix, key > after).order_by(key)
             with db.execute(query.execution_options(yield_per=1000)) as rows:
                 return page(map(_row, rows), prefix, delimiter, after, limit)

@@ -6,6 +6,8 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
+ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
@@ -27,7 +29,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "audit",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("user", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
@@ -75,7 +77,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "event",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("application", sa.Text(), nullable=True),
         sa.Column("environment_id", sa.Text(), nullable=True),
@@ -177,7 +179,7 @@ def upgrade() -> None:
     op.create_index("object_sha256", "object", ["sha256"], unique=False)
     op.create_table(
         "operation",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
         sa.Column("environment_id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("origin", sa.Text(), nullable=False),
@@ -290,8 +292,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "journal",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
-        sa.Column("operation_id", sa.Integer(), nullable=False),
+        sa.Column("id", ID, autoincrement=True, nullable=False),
+        sa.Column("operation_id", ID, nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
