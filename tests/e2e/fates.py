@@ -76,8 +76,8 @@ def _cannot_start(files: Files, _file: str) -> Files:
     return files | {"server.py": "import nothing_like_this\n"}
 
 
-def _fails_after_the_switch(files: Files, _file: str) -> Files:
-    return files | {"worker.py": 'print("no queue"); raise SystemExit(5)\n'}
+def _hook_fails(files: Files, _file: str) -> Files:
+    return files | {".platform/hooks/postdeploy/01_warm.sh": "#!/bin/sh\necho the cache does not answer\nexit 1\n"}
 
 
 def _abort(rig: Rig, _place: str) -> None:
@@ -101,7 +101,7 @@ FATES = (
     Fate("host-lost", "a host is lost", "", strike=_lose, costly=True),
     Fate("abort", "abort", "aborted", strike=_abort),
     Fate("control", "control plane killed", "succeeded", strike=_kill_control_plane),
-    Fate("afterwards", "a command after the switch fails", "failed", spoil=_fails_after_the_switch),
+    Fate("postdeploy", "a postdeploy hook fails", "failed", spoil=_hook_fails),
 )
 
 

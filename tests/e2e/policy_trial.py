@@ -211,8 +211,15 @@ class PolicyTrial:
         return "" if right else f"instances {told}, digest {digest}, {found}"
 
     def _ill(self) -> str:
-        health = self.site.environment()["HealthStatus"]
-        return "" if health == "Ok" else str(health)
+        """What is wrong with the environment, but for the processors of this machine, which are everybody's."""
+        asked = {"EnvironmentName": "shop-dev", "AttributeNames": ["All"]}
+        whole = self.site.client().describe_environment_health(**asked)
+        if whole["HealthStatus"] == "Ok":
+            return ""
+        each = self.site.client().describe_instances_health(**asked)["InstanceHealthList"]
+        causes = [words for words in whole["Causes"] if not words.startswith("Impaired services on")]
+        causes += [words for one in each for words in one["Causes"] if "of CPU is in use" not in words]
+        return f"{whole['HealthStatus']}: {' '.join(causes)}" if causes else ""
 
     def _inside(self, row: Row, report: dict[str, Any], fate: Fate, struck: float | None) -> int:
         """How many failures are those that the scenario itself makes."""

@@ -20,7 +20,7 @@ SELECTED = (
     ("Immutable", "host-lost"),
     ("RollingWithAdditionalBatch", "control"),
     ("RollingWithAdditionalBatch", "abort"),
-    ("Immutable", "afterwards"),
+    ("Immutable", "postdeploy"),
     ("TrafficSplitting", "turns-bad"),
 )
 

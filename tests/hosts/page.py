@@ -38,8 +38,7 @@ OUTCOMES_LEGEND = """
 How the deployment ended and what all serve then, seconds after the call; for a version that turns bad, seconds
 from its first bad answer until the old version serves again everywhere. A *host lost* is every process of an instance
 killed with SIGKILL, its agent too, on one machine; the power of a server switched off on servers. New instances that
-were to be on it cannot come, so that policies that launch return. *A command after the switch*: a worker that ends with
-an error when it takes over, which is what is done there today; `.platform/hooks` are not carried out yet.
+were to be on it cannot come, so that policies that launch return.
 """
 FAULTS = """
 ## Rolling, every fault at every step
