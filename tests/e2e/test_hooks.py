@@ -177,7 +177,7 @@ def test_an_abort_ends_a_hook_and_a_dead_control_plane_does_not(site: Site) -> N
     wait_for("the hook", (marks / "reached").exists)
     site.client().abort_environment_update(EnvironmentName="shop-dev")
     assert site.ended(request_id=asked)["Outcome"] == "aborted"
-    assert site.serving() == {"v1"}
+    assert site.serving() == {"v1"}, site.events(RequestId=asked)
     told(site)
 
     (marks / "reached").unlink()
