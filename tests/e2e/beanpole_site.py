@@ -150,8 +150,15 @@ class Site:
 
     def end(self) -> None:
         """Everything that belongs to the site ends, and its folder goes."""
+        try:
+            if self.process is not None and not self.dead():
+                self.stop()
+        finally:
+            self._end_all()
+
+    def _end_all(self) -> None:
         if self.process is not None and not self.dead():
-            self.stop()
+            self.kill()  # it did not end as it should, which is told; the others end all the same
         server.end_everything(self.home)
         limit = time.monotonic() + 2.0
         # The lock of an agent, by which its end is known, is free a moment before its process is gone.
