@@ -42,10 +42,12 @@ exit 3
 """
 
 
-def settings(site: Site) -> Settings:
+def serves_v1(site: Site, *more: tuple[str, str, str], instances: int = 1) -> None:
     marks = site.root / "marks"
-    marks.mkdir(exist_ok=True)
-    return (*BRISK, *ONE_BY_ONE, *properties(MARKS=marks))
+    marks.mkdir()
+    settings: Settings = (*BRISK, *ONE_BY_ONE, *properties(MARKS=marks), *more)
+    created = site.create(files("v1"), instances=instances, settings=settings)
+    assert created["Outcome"] == "succeeded", created["Error"]
 
 
 def told(site: Site) -> list[list[str]]:
@@ -61,8 +63,7 @@ def ran(kind: str = "hooks", *, commands: tuple[str, ...] = ("command",)) -> lis
 
 
 def test_hooks_run_in_order_and_one_that_fails_after_the_switch_brings_the_fleet_back(site: Site) -> None:
-    created = site.create(files("v1"), instances=2, settings=settings(site))
-    assert created["Outcome"] == "succeeded", created["Error"]
+    serves_v1(site, instances=2)
     assert told(site) == [ran(commands=("leader", "command")), ran()]
 
     with site.load(rate=50, path="/version", idle=2) as run:
@@ -98,7 +99,7 @@ def test_hooks_run_in_order_and_one_that_fails_after_the_switch_brings_the_fleet
 
 @pytest.mark.long
 def test_a_change_of_settings_runs_the_confighooks_and_a_return_or_a_restart_runs_none(site: Site) -> None:
-    site.create(files("v1"), instances=2, settings=settings(site))
+    serves_v1(site, instances=2)
     told(site)
     changed = site.client().update_environment(
         EnvironmentName="shop-dev", OptionSettings=options_of(properties(COLOR="red"))
@@ -138,7 +139,7 @@ def test_whatever_the_policy_a_hook_that_fails_after_the_switch_costs_no_request
         ("aws:elasticbeanstalk:healthreporting:system", "SystemType", "enhanced"),
         ("beanpole:canary", "EvaluationSeconds", "1"),
     )
-    site.create(files("v1"), instances=2, settings=(*settings(site), *more))
+    serves_v1(site, *more, instances=2)
     with site.load(rate=50, path="/version", idle=2) as run:
         bad = site.deploy("bad", files("bad", **postdeploy(FAILS_ON_THE_SECOND)))
     assert run.report["failed"] == 0, lost(run.report)
@@ -151,7 +152,7 @@ def test_whatever_the_policy_a_hook_that_fails_after_the_switch_costs_no_request
 @pytest.mark.long
 @pytest.mark.parametrize("stage", ["prebuild", "predeploy"])
 def test_a_version_whose_hook_fails_before_the_switch_gets_no_request(site: Site, stage: str) -> None:
-    site.create(files("v1"), settings=settings(site))
+    serves_v1(site)
     with site.load(rate=50, path="/version", idle=2) as run:
         bad = site.deploy(
             "bad", files("bad", **{f".platform/hooks/{stage}/01.sh": "#!/bin/sh\necho no disk\nexit 9\n"})
@@ -169,7 +170,7 @@ def test_a_version_whose_hook_fails_before_the_switch_gets_no_request(site: Site
 
 @pytest.mark.long
 def test_an_abort_ends_a_hook_and_a_dead_control_plane_does_not(site: Site) -> None:
-    site.create(files("v1"), settings=settings(site))
+    serves_v1(site)
     marks = site.root / "marks"
     told(site)
     (marks / "hold").touch()
@@ -177,7 +178,7 @@ def test_an_abort_ends_a_hook_and_a_dead_control_plane_does_not(site: Site) -> N
     wait_for("the hook", (marks / "reached").exists)
     site.client().abort_environment_update(EnvironmentName="shop-dev")
     assert site.ended(request_id=asked)["Outcome"] == "aborted"
-    assert site.serving() == {"v1"}, site.events(RequestId=asked)
+    assert site.serving() == {"v1"}, "\n".join(site.events(RequestId=asked))
     told(site)
 
     (marks / "reached").unlink()
@@ -194,7 +195,7 @@ def test_an_abort_ends_a_hook_and_a_dead_control_plane_does_not(site: Site) -> N
 
 @pytest.mark.long
 def test_the_real_eb_shows_the_hook_that_failed_and_its_output(site: Site, tmp_path: Path) -> None:
-    site.create(files("v1"), settings=settings(site))
+    serves_v1(site)
     folder = EbFolder(
         site, tmp_path / "shop", files("v2", **postdeploy("#!/bin/sh\necho no answer of the queue\nexit 5\n"))
     )
