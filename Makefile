@@ -10,7 +10,7 @@ WORKERS ?= 4
 # Where pure tests are: to import all others takes longer than to run these
 PURE = $(shell grep -rlF mark.pure tests --include='*.py')
 # What runs on PostgreSQL, too: what stores, what carries out operations, and the loop of kills
-ON_POSTGRESQL = tests/store tests/operations tests/e2e/test_crashes.py tests/e2e/test_postgresql.py
+ON_POSTGRESQL = tests/store tests/operations tests/e2e/test_crashes.py tests/e2e/test_on_postgresql.py
 # The version of the EB CLI that the tests drive
 AWSEBCLI := 3.27.5
 
