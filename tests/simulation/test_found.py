@@ -103,3 +103,18 @@ def test_where_every_release_turns_bad_the_system_returns_so_often_and_no_furthe
     went = [message for message in history.messages if message.startswith("Returning to release ")]
     assert went == [f"Returning to release {number} (version v{number})." for number in (5, 4, 3)]
     assert history.messages[-1].endswith("It stays: 3 returns in a row did not help."), history.text()
+
+
+def test_what_left_rotation_while_the_balancer_was_silent_is_waited_for_from_when_it_heard() -> None:
+    """A later step took the moment in which it was written down, and cut requests that came until it was told."""
+    scenario = Scenario(
+        seed=134,
+        policy="AllAtOnce",
+        instances=4,
+        planes=2,
+        request=1.5,
+        versions=(Version(boot=1.1435463635552177), Version(boot=0.3987981166074439, leader=True)),
+        commands=(Command("deploy", 1.3965080292424052, 2),),
+        faults=(Fault("edge", 3.035641305611513, 10.0),),
+    )
+    well(scenario, "update: succeeded")

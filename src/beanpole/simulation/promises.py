@@ -228,7 +228,9 @@ class Promises:
             return 0
         halves = (count + 1) // 2
         returning = "return" in self._phases.values()
-        batch = halves if scenario.policy == "AllAtOnce" or returning else min(scenario.batch, count)
+        # What is done in place under the other policies is done all at once.
+        rolling = scenario.policy.startswith("Rolling") and not returning
+        batch = min(scenario.batch, count) if rolling else halves
         turns = count - min(floor(count), count - 1) if narrow else 0
         return max(batch, turns, halves if self._by_system() else 0)
 

@@ -140,6 +140,12 @@ def drain(db: sa.Connection, now: int, instance_id: str, *, keep: str | None) ->
         db.execute(_DRAIN_OTHERS, {"of": instance_id, "now": now, "keep": keep})
 
 
+def drain_anew(db: sa.Connection, now: int, instance_id: str) -> None:
+    """What drains there has its whole time from now on."""
+    draining = sa.and_(endpoint.c.instance_id == instance_id, endpoint.c.state == "draining")
+    db.execute(endpoint.update().where(draining).values(since=now))
+
+
 def set_health(db: sa.Connection, instance_id: str, health: str) -> None:
     db.execute(endpoint.update().where(endpoint.c.instance_id == instance_id).values(health=health))
 

@@ -70,9 +70,14 @@ async def activate(work: Work) -> dict[str, Any]:
         if not forgives(work.settings):
             raise unhealthy
         work.say(f"{unhealthy.blame.line()} The deployment goes on, as its settings say.", "WARN")
+    leaving_at = work.now()
     with work.writing() as db:
-        instances.drain(db, work.now(), work.instance, keep=digest)
+        instances.drain(db, leaving_at, work.instance, keep=digest)
     await work.parts.balancers.apply(work.instance)
+    if any(each.state == "draining" and each.since < leaving_at for each in work.endpoints()):
+        # An earlier try wrote it down, and the balancer, or whoever was to tell it, was gone: it has heard only now.
+        with work.writing() as db:
+            instances.drain_anew(db, work.now(), work.instance)
     return {"address": started["address"], "port": started["port"], "seconds": started.get("seconds")}
 
 
