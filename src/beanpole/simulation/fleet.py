@@ -97,6 +97,8 @@ class SimulatedPlace:
         await self.client(instance_id)
         await asyncio.sleep(0.05)
         refuse_dead(self._process)
+        if self.shared_machine:
+            await self.client(instance_id)  # one that died meanwhile is started for its end
         machine.refuse_silent()
         self._world.remove(instance_id)
 
