@@ -35,7 +35,7 @@ help:
 	@echo 'make test-long   further tests of the same kind, for which not every run has the time'
 	@echo 'make test-postgresql  the tests of the store and of operations, and the loop of kills, on a PostgreSQL of their own'
 	@echo 'make test-simulated  ten thousand random deployments with faults to simulated fleets, on all cores'
-	@echo 'make test-deep  deaths in replacements, everywhere (half an hour)'
+	@echo 'make test-deep  deaths in replacements everywhere, ends of deployments (half an hour)'
 	@echo 'make test-hosts  the tests on real Debian servers (root; Debian or Ubuntu; installs what it lacks with apt-get)'
 	@echo 'make test-hosts-long  further tests there: faults, adoption, an edge on a server, firewalls, memory'
 	@echo 'make reliability  all policies and all that can become of a deployment, every fault at every step, here and on five such'

@@ -13,7 +13,13 @@ from policy_trial import PolicyTrial
 from rig import LocalRig
 from stories import shared_site
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400), pytest.mark.xdist_group("fates")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.deep,
+    pytest.mark.timeout(400),
+    pytest.mark.xdist_group("fates"),
+]
 
 SELECTED = (
     ("AllAtOnce", "host-lost"),
