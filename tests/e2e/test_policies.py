@@ -52,7 +52,7 @@ def splitting(seconds: int) -> tuple[tuple[str, str, str], ...]:
 
 def lossless(report: dict[str, Any]) -> None:
     assert report["failed"] == 0, f"{report['failed']} of {report['sent']}: {report['kinds']} {report['failures'][:5]}"
-    assert report["answered"] > 20
+    assert report["sent"] > 100
 
 
 def asked(site: Site, times: int, **headers: str) -> Counter[str]:
@@ -111,12 +111,14 @@ def test_a_version_that_cannot_start_leaves_everything_as_it_was(shop: Site, nam
     with shop.load(**LOAD) as run:
         bad = app("probe", "bad", **{"server.py": "import nothing_like_this\n"})
         operation = shop.deploy("bad", bad, settings=policy(name))
+        # Still under load: a deployment that fails may take less than a second.
+        assert operation["Outcome"] == "failed"
+        assert set(running(shop)) == before
+        assert shop.serving() == {"v1"}
+        assert shop.environment()["Status"] == "Ready"
+        assert asked(shop, 200) == {"v1": 200}
     lossless(run.report)
-    assert operation["Outcome"] == "failed"
     assert set(run.report["versions"]) == {"v1"}
-    assert set(running(shop)) == before
-    assert shop.serving() == {"v1"}
-    assert shop.environment()["Status"] == "Ready"
 
 
 def test_a_split_is_exact_testers_choose_and_a_promotion_ends_it(shop: Site) -> None:
