@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from beanpole.operations import closing
 from beanpole.policies import plan as plans
 from beanpole.policies.change import floor
-from beanpole.policies.plan import Fetch, Launch, Leave, Plan, Retire, Shift, Terminate, Watch
+from beanpole.policies.plan import Activate, Fetch, Launch, Leave, Plan, Retire, Shift, Terminate, Watch
 from beanpole.simulation.prepare import BESIDE
 
 if TYPE_CHECKING:
@@ -228,15 +228,21 @@ class Promises:
             return 0
         halves = (count + 1) // 2
         returning = "return" in self._phases.values()
-        # What is done in place under the other policies is done all at once.
-        rolling = scenario.policy.startswith("Rolling") and not returning
-        batch = min(scenario.batch, count) if rolling else halves
+        # Under the policies that launch, what is done to present instances is done all at once.
+        replacing = scenario.policy in ("Immutable", "TrafficSplitting")
+        whole = scenario.policy == "AllAtOnce" or returning or (replacing and self._in_place())
+        batch = halves if whole else min(scenario.batch, count)
         turns = count - min(floor(count), count - 1) if narrow else 0
         return max(batch, turns, halves if self._by_system() else 0)
 
     def _by_system(self) -> bool:
         """Bringing into line goes all at once, and so does a return that somebody asked for."""
         return any(self._plans[number].policy in ("AllAtOnce", "Rollback") for number in self._phases)
+
+    def _in_place(self) -> bool:
+        """Whether a plan under way starts a release on an instance that it did not launch."""
+        steps = (step for number in self._phases for step in self._plans[number].steps if isinstance(step, Activate))
+        return any(not slot.startswith("new-") for step in steps for slot in step.slots)
 
     def _heard(self, number: int, at: int, request: str | None, message: str, severity: str) -> None:
         self._event = number
