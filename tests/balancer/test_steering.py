@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="on
 
 
 async def connect(port: Port, count: int) -> list[socket.socket]:
-    writers = [(await port.connect(20))[1] for _ in range(count)]
+    writers = [(await port.connect())[1] for _ in range(count)]
     return [writer.get_extra_info("socket") for writer in writers]
 
 
@@ -77,7 +77,7 @@ def test_a_connection_that_came_to_our_socket_is_passed_on() -> None:
         steering = Steering(port, 9)
         assert steering.start()
         for _ in range(20):
-            reader, writer = await port.connect(20)
+            reader, writer = await port.connect()
             writer.write(b"me")
             assert await asyncio.wait_for(reader.read(-1), 5) == b"heard me"
             writer.close()

@@ -38,8 +38,8 @@ ROOT = HERE.parents[1]
 EB = ROOT / ".eb" / "bin" / "eb"
 LOAD = ROOT / "tools" / "load.py"
 
-START_LIMIT = 120.0
-"""Seconds for a control plane to take calls, on a machine that has much else to do."""
+START_LIMIT = 30.0
+"""Seconds for a control plane to take calls."""
 
 OPERATION_LIMIT = 150.0
 
